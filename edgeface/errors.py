@@ -1,0 +1,68 @@
+"""Every error edgeface raises on purpose. Leaves double as the matching builtin, so ``except ValueError`` works too.
+
+EdgefaceError
+├── SpecError (ValueError)               a model file without a valid spec, or with a newer one
+├── ArtifactError (ValueError)           a model file that is corrupt or of the wrong kind
+├── ImageError (ValueError)              a picture that cannot be decoded or used
+├── SourceError (OSError)                a source that cannot be opened or broke off
+├── SinkError (OSError)                  an output that cannot be written
+├── DataError (ValueError)               a data set, label file or fold that is missing or malformed
+├── ConfigError (ValueError)             a recipe or setting that is unknown or out of range
+├── ExportError (RuntimeError)           an exported graph that does not answer like its source
+├── BackendError (RuntimeError)          a run time that cannot load or run an artefact
+└── MissingDependencyError (ImportError) an optional package that a feature needs
+
+Messages are one sentence: what, where, expected and found, what to do next; no trailing period, values in backticks.
+Libraries raise; only the command line prints (``error: …`` on stderr, exit code 1).
+"""
+
+from __future__ import annotations
+
+
+class EdgefaceError(Exception):
+    """Root of all errors that are about the user's input or machine, not about a bug."""
+
+
+class SpecError(EdgefaceError, ValueError):
+    """A model file carries no spec, an invalid one, or one of a newer schema."""
+
+
+class ArtifactError(EdgefaceError, ValueError):
+    """A model file is missing, corrupt or of another kind than expected."""
+
+
+class ImageError(EdgefaceError, ValueError):
+    """A picture is missing, cannot be decoded or has an unusable shape."""
+
+
+class SourceError(EdgefaceError, OSError):
+    """A source of frames cannot be opened or broke off."""
+
+
+class SinkError(EdgefaceError, OSError):
+    """An output cannot be written."""
+
+
+class DataError(EdgefaceError, ValueError):
+    """A data set, label file or fold is missing or malformed."""
+
+
+class ConfigError(EdgefaceError, ValueError):
+    """A recipe or a setting is unknown or out of range."""
+
+
+class ExportError(EdgefaceError, RuntimeError):
+    """An exported graph does not answer like the program it came from."""
+
+
+class BackendError(EdgefaceError, RuntimeError):
+    """A run time cannot load or run an artefact."""
+
+
+class MissingDependencyError(EdgefaceError, ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+    @classmethod
+    def for_extra(cls, package: str, extra: str, purpose: str) -> MissingDependencyError:
+        """Name the missing ``package``, the ``extra`` that installs it and what it is for."""
+        return cls(f"{purpose} needs `{package}`, which is not installed: pip install 'edgeface[{extra}]'")

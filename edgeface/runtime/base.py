@@ -1,0 +1,78 @@
+"""What a run time is: names and shapes of its inputs and outputs, ``infer``, ``close``. One file per run time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeface.errors import BackendError
+
+Feed = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Name, dtype and shape of a tensor; ``None`` in the shape is a size chosen at run time."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | None, ...]
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A loaded artefact, ready to answer. Use it as a context manager or call ``close``."""
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]: ...
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]: ...
+
+    @property
+    def device(self) -> str:
+        """The device and provider it really runs on, for people ("CPU (CPUExecutionProvider, 2 threads)")."""
+        ...
+
+    def infer(self, feed: Feed) -> dict[str, NDArray[Any]]:
+        """All outputs by name for inputs by name. Raises ``BackendError`` on wrong names, dtypes or shapes."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Backend: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+def open_backend(path: str | os.PathLike[str], threads: int = 0) -> Backend:
+    """Open an artefact with the run time its suffix names; imports that run time only now.
+
+    ``threads`` limits the CPU threads of one inference (0: as many as there are cores).
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix == ".onnx":
+        from edgeface.runtime.ort import OrtBackend
+
+        return OrtBackend(path, threads=threads)
+    raise BackendError(f"no run time for `{path}`: expected a file ending in .onnx, found `{suffix or 'no suffix'}`")
+
+
+def check_feed(inputs: tuple[TensorInfo, ...], feed: Feed) -> None:
+    """Raise ``BackendError`` unless ``feed`` has exactly these names, dtypes and shapes."""
+    if set(feed) != {info.name for info in inputs}:
+        raise BackendError(f"expected inputs {sorted(i.name for i in inputs)}, found {sorted(feed)}")
+    for info in inputs:
+        array = feed[info.name]
+        fits = array.ndim == len(info.shape) and all(w is None or w == g for w, g in zip(info.shape, array.shape))
+        if array.dtype != info.dtype or not fits:
+            wanted = tuple("?" if want is None else want for want in info.shape)
+            raise BackendError(
+                f"input `{info.name}`: expected {info.dtype} {wanted}, found {array.dtype} {tuple(array.shape)}"
+            )

@@ -1,0 +1,23 @@
+"""Fixtures and skip rules shared by all tests."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+_HAS_TORCH = importlib.util.find_spec("torch") is not None
+needs_torch = pytest.mark.skipif(not _HAS_TORCH, reason="torch is not installed (extra `train`)")
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the data folder ../shared is absent")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The data folder beside the repository; skips where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("the data folder ../shared is absent")
+    return SHARED

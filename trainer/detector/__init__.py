@@ -1,0 +1,1 @@
+"""Trains, exports and judges edgeface's own face detector: ``python -m trainer.detector --help``."""

@@ -1,0 +1,111 @@
+"""The detector's recipe: one dataclass, read from TOML, overridden by ``--set key=value``."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from edgeface.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every setting of a training run. Lengths are pixels, paths are relative to the working directory."""
+
+    # what to read and write
+    shared: str = "../shared"  # holds data/, media/ and models/
+    out: str = "runs/detector"  # checkpoints and logs
+    onnx: str = "edgeface/assets/models/detector.onnx"  # what `export` writes
+    # the pictures
+    crop_px: int = 320
+    max_faces: int = 0  # chips read per data set, 0 = all of the training folds
+    max_scenes: int = 0  # training scenes read, 0 = all
+    # the network
+    stem: int = 16
+    widths: tuple[int, ...] = (24, 32, 48, 64)  # channels at strides 4, 8, 16, 32
+    blocks: tuple[int, ...] = (1, 2, 2, 2)  # 3x3 convolutions behind each stride's first one
+    neck: int = 32
+    # the loss
+    box_weight: float = 2.0
+    landmark_weight: float = 2.0
+    # the optimisation
+    steps: int = 12000
+    batch: int = 16
+    lr: float = 4e-3  # the peak; linear warm-up, then half a cosine down to lr_final
+    lr_final: float = 4e-5
+    warmup: int = 300
+    weight_decay: float = 0.02
+    ema: float = 0.999  # decay of the averaged weights, which are the ones exported
+    seed: int = 1
+    # the machine
+    bfloat16: bool = True  # autocast; twice as fast on a CPU with AVX512-BF16 or AMX
+    threads: int = 1
+    workers: int = 1
+    log_every: int = 50
+    save_every: int = 500
+    evaluate_every: int = 2000
+
+    def __post_init__(self) -> None:
+        problems = [
+            (self.crop_px % 32 != 0 or self.crop_px < 64, f"crop_px = {self.crop_px}, expected a multiple of 32 from 64"),
+            (self.batch < 1, f"batch = {self.batch}, expected 1 or more"),
+            (self.steps < 1, f"steps = {self.steps}, expected 1 or more"),
+            (len(self.widths) != 4 or len(self.blocks) != 4, "widths and blocks need four numbers, one for each stride"),
+            (not 0 <= self.ema < 1, f"ema = {self.ema}, expected 0 up to below 1"),
+        ]
+        for wrong, what in problems:
+            if wrong:
+                raise ConfigError(f"recipe: {what}")
+
+
+def load_recipe(path: str | None, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a TOML file (``None`` = the defaults) and apply ``key=value`` overrides. Raises ``ConfigError``."""
+    settings: dict[str, Any] = {}
+    if path is not None:
+        try:
+            settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"cannot read recipe `{path}`: {error.strerror or error}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"recipe `{path}` is not valid TOML: {error}") from error
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set `{override}`: expected key=value")
+        settings[key.strip()] = _parse(text.strip())
+    hints = get_type_hints(Recipe)
+    return Recipe(**{key: _coerce(key, value, hints) for key, value in settings.items()})
+
+
+def _parse(text: str) -> Any:
+    """A TOML value; what is none is a bare string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _coerce(key: str, value: Any, hints: dict[str, Any]) -> Any:
+    """Check one setting's name and type."""
+    if key not in hints:
+        known = ", ".join(item.name for item in dataclasses.fields(Recipe))
+        raise ConfigError(f"recipe: no setting `{key}`, known are {known}")
+    wanted = hints[key]
+    if wanted is float and type(value) is int:
+        return float(value)
+    if wanted not in (int, float, str, bool):
+        if isinstance(value, list) and all(type(item) is int for item in value):
+            return tuple(value)
+        raise ConfigError(f"recipe: {key} = {value!r}, expected a list of whole numbers")
+    if type(value) is not wanted:
+        raise ConfigError(f"recipe: {key} = {value!r}, expected {wanted.__name__}")
+    return value

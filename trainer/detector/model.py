@@ -1,0 +1,104 @@
+"""The detector: plain 3x3 convolutions, a small feature pyramid, one light head for each stride."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainer.detector.config import Recipe
+
+STRIDES = (8, 16, 32)
+OUTPUTS = ("score", "box", "landmarks")
+_MAX_LOG_DISTANCE = 6.0  # exp(6) = 403 strides: keeps half precision finite
+
+
+def conv_bn_relu(inputs: int, outputs: int, stride: int = 1, groups: int = 1, kernel: int = 3) -> nn.Sequential:
+    """Convolution, batch normalisation, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+def separable(inputs: int, outputs: int) -> nn.Sequential:
+    """Depthwise 3x3, then pointwise convolution."""
+    return nn.Sequential(conv_bn_relu(inputs, inputs, groups=inputs), conv_bn_relu(inputs, outputs, kernel=1))
+
+
+class Stage(nn.Module):
+    """Halves the map, then refines it with residual 3x3 convolutions."""
+
+    def __init__(self, inputs: int, outputs: int, blocks: int) -> None:
+        super().__init__()
+        self.down = conv_bn_relu(inputs, outputs, stride=2)
+        self.blocks = nn.ModuleList(conv_bn_relu(outputs, outputs) for _ in range(blocks))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.down(x)
+        for block in self.blocks:
+            x = x + block(x)
+        return x
+
+
+class Head(nn.Module):
+    """Score, box and landmarks of one stride: ``[N, C, H, W]`` to ``[N, H*W, 15]``."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.score = nn.Sequential(separable(channels, channels), nn.Conv2d(channels, 1, 1))
+        self.shape = nn.Sequential(separable(channels, channels), separable(channels, channels), nn.Conv2d(channels, 14, 1))
+        nn.init.constant_(self.score[-1].bias, -4.6)  # a prior of one per cent keeps the first steps calm
+        nn.init.constant_(self.shape[-1].bias[:4], 0.7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.score(x), self.shape(x)], dim=1).flatten(2).transpose(1, 2)
+
+
+class Detector(nn.Module):
+    """uint8 ``[N, H, W, 3]`` RGB to score logits ``[N, A]``, box distances ``[N, A, 4]`` and landmark offsets ``[N, A, 10]``.
+
+    H and W are multiples of 32. Distances (left, top, right, bottom) and offsets count in strides from the anchor in
+    the middle of a cell; A runs over strides 8, 16, 32, row by row.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        widths, blocks, neck = recipe.widths, recipe.blocks, recipe.neck
+        self.stem = conv_bn_relu(3, recipe.stem, stride=2)
+        self.stages = nn.ModuleList(Stage(i, o, b) for i, o, b in zip((recipe.stem, *widths[:3]), widths, blocks))
+        self.lateral = nn.ModuleList(conv_bn_relu(width, neck, kernel=1) for width in widths[1:])
+        self.smooth = nn.ModuleList(separable(neck, neck) for _ in STRIDES)
+        self.heads = nn.ModuleList(Head(neck) for _ in STRIDES)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = image.permute(0, 3, 1, 2).to(torch.float32)
+        x = self.stem(((x - 127.5) * (1 / 64)).contiguous(memory_format=torch.channels_last) if self.training else (x - 127.5) * (1 / 64))
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        pyramid = [lateral(level) for lateral, level in zip(self.lateral, maps[1:])]
+        for level in (1, 0):  # top down, as in feature pyramid networks (Lin et al., CVPR 2017)
+            pyramid[level] = pyramid[level] + F.interpolate(pyramid[level + 1], scale_factor=2.0, mode="nearest")
+        answers = [head(smooth(level)) for head, smooth, level in zip(self.heads, self.smooth, pyramid)]
+        raw = torch.cat(answers, dim=1).float()
+        return raw[..., 0], raw[..., 1:5].clamp(max=_MAX_LOG_DISTANCE).exp(), raw[..., 5:]
+
+
+class ExportedDetector(nn.Module):
+    """The graph that is shipped: as ``Detector``, with the sigmoid inside."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logits, box, landmarks = self.detector(image)
+        return logits.sigmoid(), box, landmarks
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Learnt numbers of a model."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,105 @@
+"""The teacher, YuNet (Wu, Peng, Yu, "YuNet: A Tiny Millisecond-level Face Detector", MIR 2023; OpenCV Zoo, MIT licence)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgeface.errors import DataError
+from edgeface.postprocess import iou_matrix, nms
+from edgeface.types import Faces, Floats, Image
+
+STRIDES = (8, 16, 32)
+NMS_IOU = 0.3  # OpenCV's default for this network
+FACE_SCORE, IGNORE_SCORE = 0.7, 0.3  # a face from 0.7, in between a detection counts neither way
+MIN_FACE_PX = 24  # shorter side of a box below which a detection counts neither way
+
+
+@dataclass(frozen=True, eq=False)
+class DenseFaces:
+    """What the teacher says at every cell, strides ascending, row by row (A cells).
+
+    ``scores`` float32 ``[A]``; ``boxes`` float32 ``[A, 4]`` xyxy pixels; ``landmarks`` float32 ``[A, 5, 2]`` pixels.
+    """
+
+    scores: Floats
+    boxes: Floats
+    landmarks: Floats
+
+    def faces(self, threshold: float) -> Faces:
+        """The cells at or above ``threshold`` after non-maximum suppression."""
+        picked = np.flatnonzero(self.scores >= threshold)
+        return nms(Faces(self.boxes[picked], self.scores[picked], self.landmarks[picked]), NMS_IOU)
+
+
+class Teacher:
+    """YuNet through ONNX Runtime on one thread."""
+
+    def __init__(self, path: str | Path) -> None:
+        import onnxruntime
+
+        if not Path(path).is_file():
+            raise DataError(f"no teacher at `{path}`, expected OpenCV Zoo's YuNet as an ONNX file; set `shared`")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._names = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
+
+    def dense(self, image: Image) -> DenseFaces:
+        """The maps for uint8 ``[H, W, 3]`` RGB, which is padded with zeros to whole multiples of 32."""
+        height, width = (-(-side // 32) * 32 for side in image.shape[:2])
+        feed = np.zeros((1, 3, height, width), np.float32)
+        feed[0, :, : image.shape[0], : image.shape[1]] = image[:, :, ::-1].transpose(2, 0, 1)
+        maps = dict(zip(self._names, self._session.run(self._names, {"input": feed})))
+        return DenseFaces(*(np.concatenate(parts) for parts in zip(*(_decode(maps, s, width, height) for s in STRIDES))))
+
+    def detect(self, image: Image, threshold: float = IGNORE_SCORE) -> Faces:
+        """Faces of a picture, best first, in its pixels."""
+        return self.dense(image).faces(threshold)
+
+
+def _decode(maps: dict[str, Floats], stride: int, width: int, height: int) -> tuple[Floats, Floats, Floats]:
+    """Scores, boxes and landmarks of one stride; YuNet counts from the upper left corner of a cell."""
+    columns, rows = np.meshgrid(np.arange(width // stride), np.arange(height // stride))
+    corner = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float32) * stride
+    score = np.sqrt(np.clip(maps[f"cls_{stride}"], 0, 1) * np.clip(maps[f"obj_{stride}"], 0, 1))[0, :, 0]
+    raw = maps[f"bbox_{stride}"][0]
+    centre, half = corner + raw[:, :2] * stride, np.exp(raw[:, 2:]) * (stride / 2)
+    landmarks = corner[:, None] + maps[f"kps_{stride}"][0].reshape(-1, 5, 2) * stride
+    return score, np.concatenate([centre - half, centre + half], axis=1), landmarks
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What the student learns at each of its A cells, from the teacher's answer to the same picture.
+
+    ``scores`` float32 ``[A]`` 0...1; ``boxes`` float32 ``[A, 4]`` xyxy pixels; ``landmarks`` float32 ``[A, 10]`` pixels;
+    ``weights`` float32 ``[A]``, above 0 where box and landmarks are to be learnt.
+    """
+
+    scores: Floats
+    boxes: Floats
+    landmarks: Floats
+    weights: Floats
+
+
+def targets(dense: DenseFaces) -> Targets:
+    """Distil the teacher cell by cell.
+
+    The score is the teacher's own (a soft label: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015),
+    which settles assignment, ignored faces and hard negatives at once. Box and landmarks are those of the face that
+    survives suppression, shared by all cells that voted for it, so that neighbouring cells agree.
+    """
+    weights = np.zeros_like(dense.scores)
+    boxes, landmarks = np.zeros_like(dense.boxes), np.zeros((len(weights), 10), np.float32)
+    kept = dense.faces(IGNORE_SCORE)
+    voters = np.flatnonzero(dense.scores >= IGNORE_SCORE)
+    if len(kept):
+        overlap = iou_matrix(dense.boxes[voters], kept.boxes)
+        owner = overlap.argmax(axis=1)
+        voters, owner = voters[overlap.max(axis=1) > NMS_IOU], owner[overlap.max(axis=1) > NMS_IOU]
+        weights[voters] = dense.scores[voters]
+        boxes[voters], landmarks[voters] = kept.boxes[owner], kept.landmarks[owner].reshape(-1, 10)
+    return Targets(dense.scores, boxes, landmarks, weights)
