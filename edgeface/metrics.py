@@ -56,7 +56,7 @@ def age_cs5(predicted: NDArray[Any], age: NDArray[Any]) -> float:
 
 
 def age_interval_accuracy(predicted: NDArray[Any], interval: NDArray[Any], within: int = 0) -> float:
-    """Fraction of faces whose predicted age (years) falls into the right interval or at most ``within`` away from it."""
+    """Fraction of faces whose predicted age (years) falls into the right interval or at most ``within`` away."""
     known = np.asarray(interval) >= 0
     return _mean(np.abs(age_interval(predicted) - np.asarray(interval))[known] <= within)
 
@@ -94,8 +94,8 @@ def recalls(predicted: NDArray[Any], label: NDArray[Any], classes: int) -> list[
 class Labels:
     """What is known of each face.
 
-    ``age`` float ``[N]`` in years or NaN; ``interval`` (index of ``AGE_INTERVALS``), ``gender`` and ``race`` int ``[N]``
-    or -1.
+    ``age`` float ``[N]`` in years or NaN; ``interval`` (index of ``AGE_INTERVALS``), ``gender`` and ``race`` class
+    indices int ``[N]`` or -1.
     """
 
     age: NDArray[Any]
@@ -114,7 +114,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Answers:
-    """What was predicted of each face: ``age`` float ``[N]`` years, ``gender`` and ``race`` class indices int ``[N]``."""
+    """What was predicted of each face: ``age`` float ``[N]`` in years, ``gender`` and ``race`` classes int ``[N]``."""
 
     age: NDArray[Any]
     gender: NDArray[Any]
