@@ -22,7 +22,7 @@ from edgeface.spec import GENDERS, RACES
 
 FOLDS = 10
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-_UTKFACE = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_(?P<stamp>\d+)\D")
+_UTKFACE = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_(?P<stamp>\d[^.]*)\.")
 _MAX_AGE = 116
 _FAIRFACE_AGES = {**{name: code for code, name in enumerate(AGE_BANDS)}, "more than 70": AGE_BANDS.index("70+")}
 _FAIRFACE_RACES = {
@@ -99,7 +99,7 @@ def in_folds(faces: Sequence[LabelledFace], folds: Iterable[int]) -> tuple[Label
 def fold_of(key: str) -> int:
     """``int(sha1(key).hexdigest(), 16) % 10``.
 
-    UTKFace's key is its date&time (digits), FairFace's its ``file`` without the ending (``train/1``).
+    UTKFace's key is its date&time (all before the first dot), FairFace's its ``file`` without the ending (``train/1``).
     """
     return int(hashlib.sha1(key.encode()).hexdigest(), 16) % FOLDS
 
