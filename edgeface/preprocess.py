@@ -52,7 +52,8 @@ def warp(image: Image | Pyramid, matrix: Matrix, size: int) -> Image:
 
     pyramid = image if isinstance(image, Pyramid) else Pyramid(image)
     scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    source, halvings = pyramid.level(max(0, math.floor(-math.log2(scale))) if scale < 1 else 0)
+    # The 1e-6 puts a scale of exactly 1/2, 1/4, … on one side whatever the rounding of the matrix.
+    source, halvings = pyramid.level(max(0, math.floor(-math.log2(scale) + 1e-6)))
     inverse = invert(matrix) / 2**halvings
     inverse[:, 2] += inverse[:, :2] @ [0.5, 0.5] - 0.5  # pixel centres: OpenCV counts them from 0, not from 0.5
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

@@ -9,7 +9,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from edgeface.errors import SpecError
 
@@ -22,6 +22,7 @@ GENDERS = ("male", "female")
 RACES = ("White", "Black", "Asian", "Indian", "Others")
 """UTKFace's five classes in its order; "Others" holds Hispanic, Latino, Middle Eastern and more."""
 
+_Spec = TypeVar("_Spec")
 _HEAD_KINDS = ("regression", "classification")
 
 
@@ -164,9 +165,9 @@ def _load(text: str, where: str, kind: str) -> dict[str, Any]:
     return dict(raw)
 
 
-def _build(cls: Any, raw: dict[str, Any]) -> Any:
+def _build(cls: type[_Spec], raw: dict[str, Any]) -> _Spec:
     """Build ``cls`` from ``raw``, ignoring keys that a same-schema file of another edgeface may add."""
-    known = {item.name for item in dataclasses.fields(cls)}
+    known = {item.name for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
     return cls(**{key: value for key, value in raw.items() if key in known})
 
 
