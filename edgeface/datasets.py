@@ -101,7 +101,7 @@ def find_faces(
 ) -> tuple[FaceSet, ...]:
     """``open_faces`` of several folders and zips, each folder with the zips in it; those of ``folds`` (``None``: all).
 
-    Sets without a face of these folds are left out, unless they skipped some. Raises ``DataError`` where no face is left.
+    Sets without a face of these folds are left out, unless they skipped some. Raises ``DataError`` without any face.
     """
     rows = None if labels is None else _read_rows(Path(labels))
     found = [_face_set(place, labels, rows) for path in paths for place in _places(Path(path))]
