@@ -1,0 +1,64 @@
+"""The friendly way in: one call from a picture to its faces.
+
+    analyzer = FaceAnalyzer()
+    for face in analyzer("photo.jpg"):
+        print(face.box, face.age, face.gender, face.race)
+"""
+
+from __future__ import annotations
+
+import os
+
+from edgeface.images import read_image
+from edgeface.pipeline.attributes import AttributeEstimator
+from edgeface.pipeline.detect import FaceDetector
+from edgeface.pipeline.face import Face, faces_from
+from edgeface.spec import ModelSpec
+from edgeface.types import Image
+
+__all__ = ["AttributeEstimator", "Face", "FaceAnalyzer", "FaceDetector"]
+
+
+class FaceAnalyzer:
+    """Detector and attribute network in one.
+
+    ``detector`` and ``attributes`` are ONNX files or ready ``FaceDetector`` / ``AttributeEstimator`` objects (``None``:
+    the shipped models); ``threads`` limits the CPU threads of the models opened here (0: all cores). Raises
+    ``ArtifactError`` or ``SpecError`` where a file cannot be used.
+    """
+
+    def __init__(
+        self,
+        detector: FaceDetector | str | os.PathLike[str] | None = None,
+        attributes: AttributeEstimator | str | os.PathLike[str] | None = None,
+        threads: int = 0,
+    ) -> None:
+        self.detector = detector if isinstance(detector, FaceDetector) else FaceDetector(detector, threads=threads)
+        if not isinstance(attributes, AttributeEstimator):
+            attributes = AttributeEstimator(attributes, threads=threads)
+        self.attributes = attributes
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The attribute network's contract, which names the classes."""
+        return self.attributes.spec
+
+    def __call__(self, image: Image | str | os.PathLike[str]) -> list[Face]:
+        """Every face of a picture (uint8 ``[H, W, 3]`` RGB or a file's path), best score first, in its pixels.
+
+        Raises ``ImageError`` for a picture that cannot be read or an array of another kind.
+        """
+        pixels = read_image(image) if isinstance(image, (str, os.PathLike)) else image
+        faces = self.detector(pixels)
+        return faces_from(faces, self.attributes(pixels, faces), self.spec)
+
+    def close(self) -> None:
+        """Free both models."""
+        self.detector.close()
+        self.attributes.close()
+
+    def __enter__(self) -> FaceAnalyzer:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -1,0 +1,126 @@
+"""ONNX Runtime as a backend: the only file that opens its sessions."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
+from edgeface.runtime.base import Feed, TensorInfo, check_feed
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_DTYPES = {"float": "float32", "double": "float64"}
+_SILENT = 4
+"""Severity "fatal": ONNX Runtime raises its errors as well, and one sentence is enough."""
+
+
+class OrtBackend:
+    """An ONNX model in an ONNX Runtime session set up for latency.
+
+    ``threads`` run one operator (0: one for each CPU this process may use); operators run one after the other, since
+    small networks have no branches worth a second pool. The threads spin during a run and sleep after it, so that
+    between two runs the cores belong to decoding and drawing. ``provider`` "cuda" is a wish: ``device`` and
+    ``providers`` say what ONNX Runtime really took.
+
+    Raises ``ArtifactError`` where the file is missing, damaged or not an ONNX model this version can load,
+    ``BackendError`` for an unknown provider.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], threads: int = 0, provider: str = "cpu") -> None:
+        if provider not in PROVIDERS:
+            raise BackendError(f"no provider `{provider}`: expected one of {', '.join(PROVIDERS)}")
+        if threads < 0:
+            raise BackendError(f"threads: expected 0 (all cores) or more, found {threads}")
+        self.threads = threads or _usable_cpus()
+        self._session: Any = _open_session(Path(path), self.threads, PROVIDERS[provider])
+        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
+        self._inputs = tuple(_tensor_info(value) for value in self._session.get_inputs())
+        self._outputs = tuple(_tensor_info(value) for value in self._session.get_outputs())
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        return self._outputs
+
+    @property
+    def device(self) -> str:
+        """For people: ``CPU (CPUExecutionProvider, 2 threads)``."""
+        first = self.providers[0]
+        if first != PROVIDERS["cpu"]:
+            return f"GPU ({first})"
+        return f"CPU ({first}, {self.threads} thread{'s' if self.threads > 1 else ''})"
+
+    def infer(self, feed: Feed) -> dict[str, NDArray[Any]]:
+        """All outputs by name. Raises ``BackendError`` on a wrong feed, a failing operator or after ``close``."""
+        if self._session is None:
+            raise BackendError("this backend is closed, open the model again")
+        check_feed(self._inputs, feed)
+        names = [info.name for info in self._outputs]
+        try:
+            answers = self._session.run(names, dict(feed))
+        except Exception as error:  # its exceptions share no base class
+            raise BackendError(f"ONNX Runtime could not run the model: {_first_line(error)}") from error
+        return dict(zip(names, answers))
+
+    def close(self) -> None:
+        """Free the session; closing twice is harmless."""
+        self._session = None
+
+    def __enter__(self) -> OrtBackend:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _open_session(path: Path, threads: int, provider: str) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError(
+            "running an ONNX model needs `onnxruntime`, which is not installed: pip install onnxruntime"
+        ) from error
+    if not path.is_file():
+        raise ArtifactError(f"no model at `{path}`: " + ("it is a directory" if path.is_dir() else "no such file"))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = _SILENT
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    wanted = [name for name in (provider, PROVIDERS["cpu"]) if name in onnxruntime.get_available_providers()]
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=list(dict.fromkeys(wanted)))
+    except Exception as error:  # its exceptions share no base class
+        raise ArtifactError(
+            f"`{path}` is not an ONNX model that ONNX Runtime {onnxruntime.__version__} can load, "
+            f"copy or export it again ({_first_line(error)})"
+        ) from error
+
+
+def _usable_cpus() -> int:
+    """CPUs this process may use; a container's pinning counts, which ONNX Runtime's own default overlooks."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _tensor_info(value: Any) -> TensorInfo:
+    """Name, dtype and shape of a session's value; its type reads ``tensor(float)``, ``tensor(uint8)``…"""
+    kind = value.type.removeprefix("tensor(").removesuffix(")")
+    try:
+        dtype = np.dtype(_DTYPES.get(kind, kind))
+    except TypeError as error:
+        raise ArtifactError(f"`{value.name}` has the type {value.type}, expected a tensor of numbers") from error
+    return TensorInfo(value.name, dtype, tuple(size if isinstance(size, int) else None for size in value.shape))
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:200] if text else type(error).__name__
