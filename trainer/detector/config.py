@@ -31,8 +31,8 @@ class Recipe:
     max_scenes: int = 0  # training scenes read, 0 = all
     # the network
     stem: int = 16
-    widths: tuple[int, ...] = (24, 32, 48, 64)  # channels at strides 4, 8, 16, 32
-    blocks: tuple[int, ...] = (1, 2, 2, 2)  # 3x3 convolutions behind each stride's first one
+    widths: tuple[int, ...] = (16, 32, 48, 64)  # channels at strides 4, 8, 16, 32
+    blocks: tuple[int, ...] = (1, 3, 2, 2)  # 3x3 convolutions behind each stride's first one
     neck: int = 32
     # the loss
     box_weight: float = 2.0
@@ -46,20 +46,24 @@ class Recipe:
     weight_decay: float = 0.02
     ema: float = 0.999  # decay of the averaged weights, which are the ones exported
     seed: int = 1
+    # the run time's defaults, chosen on the validation pictures (python -m trainer.detector tune)
+    longest_px: int = 640
+    upscale: float = 1.5
+    score_threshold: float = 0.5
+    nms_iou: float = 0.3
     # the machine
     bfloat16: bool = True  # autocast; twice as fast on a CPU with AVX512-BF16 or AMX
     threads: int = 1
     workers: int = 1
     log_every: int = 50
     save_every: int = 500
-    evaluate_every: int = 2000
 
     def __post_init__(self) -> None:
         problems = [
-            (self.crop_px % 32 != 0 or self.crop_px < 64, f"crop_px = {self.crop_px}, expected a multiple of 32 from 64"),
+            (self.crop_px % 32 != 0 or self.crop_px < 64, f"crop_px = {self.crop_px}, expected a multiple of 32"),
             (self.batch < 1, f"batch = {self.batch}, expected 1 or more"),
             (self.steps < 1, f"steps = {self.steps}, expected 1 or more"),
-            (len(self.widths) != 4 or len(self.blocks) != 4, "widths and blocks need four numbers, one for each stride"),
+            (len(self.widths) != 4 or len(self.blocks) != 4, "widths and blocks need four numbers, one a stride"),
             (not 0 <= self.ema < 1, f"ema = {self.ema}, expected 0 up to below 1"),
         ]
         for wrong, what in problems:

@@ -12,15 +12,16 @@ from trainer.detector.model import STRIDES
 
 
 def quality_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Sum of |sigmoid - target|^2 x cross-entropy (Li et al., "Generalized Focal Loss", NeurIPS 2020); targets in 0...1."""
+    """Sum of |sigmoid - target|^2 x cross-entropy, targets in 0...1 (Li et al., "Generalized Focal Loss", 2020)."""
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     return ((logits.sigmoid() - target).detach().square() * entropy).sum()
 
 
 def eiou_loss(box: Tensor, target: Tensor) -> Tensor:
-    """EIoU loss for each row of xyxy boxes ``[K, 4]`` (Zhang et al., "Focal and Efficient IOU Loss", 2021): float ``[K]``."""
+    """EIoU loss ``[K]`` of xyxy boxes ``[K, 4]`` (Zhang et al., "Focal and Efficient IOU Loss", 2021)."""
     size, target_size = box[:, 2:] - box[:, :2], target[:, 2:] - target[:, :2]
-    overlap = (torch.minimum(box[:, 2:], target[:, 2:]) - torch.maximum(box[:, :2], target[:, :2])).clamp(min=0).prod(dim=1)
+    shared = torch.minimum(box[:, 2:], target[:, 2:]) - torch.maximum(box[:, :2], target[:, :2])
+    overlap = shared.clamp(min=0).prod(dim=1)
     iou = overlap / (size.prod(dim=1) + target_size.prod(dim=1) - overlap + 1e-6)
     hull = torch.maximum(box[:, 2:], target[:, 2:]) - torch.minimum(box[:, :2], target[:, :2])
     shift = (box[:, :2] + box[:, 2:] - target[:, :2] - target[:, 2:]) / 2
@@ -34,7 +35,7 @@ def detector_loss(
 ) -> dict[str, Tensor]:
     """Score, box, landmark and total loss of a batch.
 
-    ``outputs`` as ``Detector`` gives them for ``canvas`` (width, height); ``target`` holds ``Targets``' arrays, stacked.
+    ``outputs`` as ``Detector`` gives them for ``canvas`` (width, height); ``target`` holds stacked ``Targets``.
     """
     logits, distances, offsets = outputs
     points, strides = (torch.from_numpy(part).to(logits.device) for part in anchors(*canvas, STRIDES))
@@ -44,10 +45,11 @@ def detector_loss(
     point, stride = points[cell], strides[cell, None]
     goal = target["boxes"][row, cell]
     box = torch.cat([point - distances[row, cell, :2] * stride, point + distances[row, cell, 2:] * stride], dim=1)
-    inside = ((point > goal[:, :2]) & (point < goal[:, 2:])).all(dim=1)  # distances cannot reach boxes beside the anchor
+    inside = ((point > goal[:, :2]) & (point < goal[:, 2:])).all(dim=1)  # else no distance reaches it
     size = (goal[:, 2:] - goal[:, :2]).prod(dim=1).clamp(min=1.0).sqrt()[:, None]
     marks = point.repeat(1, 5) + offsets[row, cell] * stride
-    error = F.smooth_l1_loss(marks / size, target["landmarks"][row, cell] / size, beta=0.02, reduction="none").sum(dim=1)
+    goal_marks = target["landmarks"][row, cell]
+    error = F.smooth_l1_loss(marks / size, goal_marks / size, beta=0.02, reduction="none").sum(dim=1)
     losses = {
         "score": quality_focal_loss(logits, target["scores"]) / positives,
         "box": (eiou_loss(box, goal) * weight * inside).sum() / positives,

@@ -47,17 +47,19 @@ class Head(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.score = nn.Sequential(separable(channels, channels), nn.Conv2d(channels, 1, 1))
-        self.shape = nn.Sequential(separable(channels, channels), separable(channels, channels), nn.Conv2d(channels, 14, 1))
-        nn.init.constant_(self.score[-1].bias, -4.6)  # a prior of one per cent keeps the first steps calm
-        nn.init.constant_(self.shape[-1].bias[:4], 0.7)
+        score, shape = nn.Conv2d(channels, 1, 1), nn.Conv2d(channels, 14, 1)
+        with torch.no_grad():
+            score.bias.fill_(-4.6)  # a prior of one per cent keeps the first steps calm
+            shape.bias[:4] = 0.7  # boxes of four strides
+        self.score = nn.Sequential(separable(channels, channels), score)
+        self.shape = nn.Sequential(separable(channels, channels), separable(channels, channels), shape)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([self.score(x), self.shape(x)], dim=1).flatten(2).transpose(1, 2)
 
 
 class Detector(nn.Module):
-    """uint8 ``[N, H, W, 3]`` RGB to score logits ``[N, A]``, box distances ``[N, A, 4]`` and landmark offsets ``[N, A, 10]``.
+    """uint8 ``[N, H, W, 3]`` RGB to score logits ``[N, A]``, box distances ``[N, A, 4]``, landmarks ``[N, A, 10]``.
 
     H and W are multiples of 32. Distances (left, top, right, bottom) and offsets count in strides from the anchor in
     the middle of a cell; A runs over strides 8, 16, 32, row by row.
@@ -73,8 +75,7 @@ class Detector(nn.Module):
         self.heads = nn.ModuleList(Head(neck) for _ in STRIDES)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = image.permute(0, 3, 1, 2).to(torch.float32)
-        x = self.stem(((x - 127.5) * (1 / 64)).contiguous(memory_format=torch.channels_last) if self.training else (x - 127.5) * (1 / 64))
+        x = self.stem((image.permute(0, 3, 1, 2).to(torch.float32) - 127.5) * (1 / 64))
         maps = []
         for stage in self.stages:
             x = stage(x)

@@ -1,7 +1,8 @@
-"""The teacher, YuNet (Wu, Peng, Yu, "YuNet: A Tiny Millisecond-level Face Detector", MIR 2023; OpenCV Zoo, MIT licence)."""
+"""The teacher: YuNet of OpenCV Zoo (MIT licence; Wu, Peng, Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from edgeface.errors import DataError
 from edgeface.postprocess import iou_matrix, nms
+from edgeface.runtime.base import open_backend
 from edgeface.types import Faces, Floats, Image
 
 STRIDES = (8, 16, 32)
@@ -35,32 +37,28 @@ class DenseFaces:
 
 
 class Teacher:
-    """YuNet through ONNX Runtime on one thread."""
+    """YuNet's ONNX file on one thread."""
 
     def __init__(self, path: str | Path) -> None:
-        import onnxruntime
-
         if not Path(path).is_file():
             raise DataError(f"no teacher at `{path}`, expected OpenCV Zoo's YuNet as an ONNX file; set `shared`")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self._names = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
+        self._backend = open_backend(path, threads=1)
 
     def dense(self, image: Image) -> DenseFaces:
         """The maps for uint8 ``[H, W, 3]`` RGB, which is padded with zeros to whole multiples of 32."""
         height, width = (-(-side // 32) * 32 for side in image.shape[:2])
         feed = np.zeros((1, 3, height, width), np.float32)
         feed[0, :, : image.shape[0], : image.shape[1]] = image[:, :, ::-1].transpose(2, 0, 1)
-        maps = dict(zip(self._names, self._session.run(self._names, {"input": feed})))
-        return DenseFaces(*(np.concatenate(parts) for parts in zip(*(_decode(maps, s, width, height) for s in STRIDES))))
+        maps = self._backend.infer({"input": feed})
+        levels = (_decode(maps, stride, width, height) for stride in STRIDES)
+        return DenseFaces(*(np.concatenate(parts) for parts in zip(*levels)))
 
     def detect(self, image: Image, threshold: float = IGNORE_SCORE) -> Faces:
         """Faces of a picture, best first, in its pixels."""
         return self.dense(image).faces(threshold)
 
 
-def _decode(maps: dict[str, Floats], stride: int, width: int, height: int) -> tuple[Floats, Floats, Floats]:
+def _decode(maps: Mapping[str, Floats], stride: int, width: int, height: int) -> tuple[Floats, Floats, Floats]:
     """Scores, boxes and landmarks of one stride; YuNet counts from the upper left corner of a cell."""
     columns, rows = np.meshgrid(np.arange(width // stride), np.arange(height // stride))
     corner = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float32) * stride
@@ -75,8 +73,8 @@ def _decode(maps: dict[str, Floats], stride: int, width: int, height: int) -> tu
 class Targets:
     """What the student learns at each of its A cells, from the teacher's answer to the same picture.
 
-    ``scores`` float32 ``[A]`` 0...1; ``boxes`` float32 ``[A, 4]`` xyxy pixels; ``landmarks`` float32 ``[A, 10]`` pixels;
-    ``weights`` float32 ``[A]``, above 0 where box and landmarks are to be learnt.
+    ``scores`` float32 ``[A]`` 0...1; ``boxes`` float32 ``[A, 4]`` xyxy pixels; ``landmarks`` float32 ``[A, 10]``
+    pixels; ``weights`` float32 ``[A]``, above 0 where box and landmarks are to be learnt.
     """
 
     scores: Floats

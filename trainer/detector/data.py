@@ -1,0 +1,73 @@
+"""An endless, reproducible stream of training pictures with the teacher's targets."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from trainer.detector import sources
+from trainer.detector.compose import Composer
+from trainer.detector.config import Recipe
+from trainer.detector.teacher import Teacher, targets
+
+TEACHER_FILE = "models/face_detection_yunet_2026may.onnx"
+_PEOPLED_SCORE = 0.5  # a training scene with such a face belongs to the real people
+
+
+class Composed(Dataset[dict[str, torch.Tensor]]):
+    """Picture number ``index`` of a run, always the same for the same recipe and seed."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.chips = sources.chips(recipe.shared, recipe.max_faces)
+        self.scenes = sources.scenes(recipe.shared, "train", recipe.max_scenes)
+        self._teacher: Teacher | None = None
+        self._composer: Composer | None = None
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        picture = self.picture(index)
+        assert self._teacher is not None
+        answer = targets(self._teacher.dense(picture))
+        arrays = {"image": picture, **{f.name: getattr(answer, f.name) for f in dataclasses.fields(answer)}}
+        return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+    def picture(self, index: int) -> np.ndarray:
+        """The picture alone, uint8 ``[crop_px, crop_px, 3]`` RGB."""
+        if self._composer is None:  # late, so that each worker process opens its own session
+            import cv2
+
+            cv2.setNumThreads(0)
+            self._teacher = Teacher(Path(self.recipe.shared) / TEACHER_FILE)
+            found = (self._teacher.detect(self.scenes[row], _PEOPLED_SCORE) for row in range(len(self.scenes)))
+            peopled = [row for row, faces in enumerate(found) if len(faces)]
+            self._composer = Composer(self.chips, self.scenes, peopled, self.recipe.crop_px)
+        return self._composer(np.random.default_rng([self.recipe.seed, index]))
+
+
+class _From(Sampler[int]):
+    """Indices from ``start`` on."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.start, self.stop = start, stop
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start, self.stop))
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+def batches(recipe: Recipe, first_step: int) -> DataLoader[dict[str, torch.Tensor]]:
+    """The batches of steps ``first_step`` up to ``recipe.steps``: ``image`` uint8 and the arrays of ``Targets``."""
+    return DataLoader(
+        Composed(recipe),
+        batch_size=recipe.batch,
+        sampler=_From(first_step * recipe.batch, recipe.steps * recipe.batch),
+        num_workers=recipe.workers,
+        prefetch_factor=4 if recipe.workers else None,
+    )
