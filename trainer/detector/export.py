@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,16 +63,18 @@ def export(recipe: Recipe) -> Path:
 def _write(model: ExportedDetector, path: Path) -> None:
     dynamic = {"image": {0: "N", 1: "H", 2: "W"}, **{name: {0: "N", 1: "A"} for name in OUTPUTS}}
     example = torch.zeros((2, 96, 64, 3), dtype=torch.uint8)
-    torch.onnx.export(
-        model,
-        (example,),
-        str(path),
-        input_names=["image"],
-        output_names=list(OUTPUTS),
-        dynamic_axes=dynamic,
-        opset_version=OPSET,
-        dynamo=False,  # the program route needs opset 18
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the newer route does not reach opset 17
+        torch.onnx.export(
+            model,
+            (example,),
+            str(path),
+            input_names=["image"],
+            output_names=list(OUTPUTS),
+            dynamic_axes=dynamic,
+            opset_version=OPSET,
+            dynamo=False,
+        )
 
 
 def proof_batches(recipe: Recipe) -> Iterator[np.ndarray]:

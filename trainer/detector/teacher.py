@@ -1,4 +1,4 @@
-"""The teacher: YuNet of OpenCV Zoo (MIT licence; Wu, Peng, Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023)."""
+"""The teacher: YuNet of OpenCV Zoo (MIT; Wu, Peng, Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023)."""
 
 from __future__ import annotations
 
