@@ -1,0 +1,280 @@
+"""What this machine has and whether edgeface works on it: processor, packages, codecs, GPU, models, one inference.
+
+Nothing here fails because something is missing: what edgeface needs becomes a problem, what it could use a hint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeface import __version__
+from edgeface.errors import EdgefaceError
+
+Facts = dict[str, Any]
+
+CORE = ""
+_PACKAGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("numpy", ("numpy",), CORE),
+    ("onnxruntime", ("onnxruntime", "onnxruntime-gpu"), CORE),
+    (
+        "cv2",
+        ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
+        CORE,
+    ),
+    ("av", ("av",), CORE),
+    ("typer", ("typer",), CORE),
+    ("rich", ("rich",), CORE),
+    ("torch", ("torch",), "train"),
+    ("torchvision", ("torchvision",), "train"),
+    ("onnx", ("onnx",), "train"),
+    ("onnxscript", ("onnxscript",), "train"),
+    ("onnxsim", ("onnxsim",), "train"),
+    ("sklearn", ("scikit-learn",), "train"),
+    ("matplotlib", ("matplotlib",), "train"),
+    ("tensorboard", ("tensorboard",), "train"),
+    ("pycuda", ("pycuda",), "gpu"),
+    ("tensorrt", ("tensorrt", "tensorrt-cu12", "tensorrt-cu13"), "gpu"),
+    ("fastapi", ("fastapi",), "serve"),
+    ("uvicorn", ("uvicorn",), "serve"),
+)
+"""Module, the distributions that may hold it (the first is the one to install), the extra that brings it."""
+_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm")
+"""Instruction sets that decide how fast float32 and int8 networks run, as /proc/cpuinfo spells them."""
+_H264_ENCODERS = ("libx264", "libopenh264", "h264_nvenc", "h264_v4l2m2m", "h264_videotoolbox")
+_SHIPPED = ("detector.onnx", "attributes.onnx")
+_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True)
+class Report:
+    """``facts`` by section; ``problems`` keep edgeface from working here, ``hints`` would make it do more."""
+
+    facts: Facts
+    problems: tuple[str, ...]
+    hints: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def to_dict(self) -> Facts:
+        return {"ok": self.ok, **self.facts, "problems": list(self.problems), "hints": list(self.hints)}
+
+
+def examine() -> Report:
+    """Look at everything and run one inference with the shipped models."""
+    problems: list[str] = []
+    hints: list[str] = []
+    jetson = _jetson()
+    facts: Facts = {
+        "edgeface": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "jetson": jetson,
+        "cpu": _cpu(),
+        "memory": _memory(),
+        "gpu": _gpu(),
+        "packages": _packages(problems, hints),
+        "onnxruntime_providers": _providers(problems),
+        "video": _video(problems, hints),
+        "models": _models(problems),
+    }
+    facts["self_test"] = _self_test(problems) if not problems else "not run"
+    if jetson:
+        hints.append("this is a Jetson: take TensorRT, CUDA and PyTorch from JetPack (apt), pip's builds do not fit it")
+    return Report(facts, tuple(problems), tuple(hints))
+
+
+def model_info(path: str | os.PathLike[str]) -> Facts:
+    """Contract, inputs and outputs, size and sha256 of a model file, an attribute network or a face detector.
+
+    Raises ``ArtifactError`` or ``SpecError`` for a file that is neither.
+    """
+    from edgeface.artifact import detector_spec, model_spec, onnx_metadata, sha256_file
+    from edgeface.pipeline.detector_families import recognise
+    from edgeface.runtime.base import open_backend
+    from edgeface.spec import MODEL_KEY
+
+    facts: Facts = {"path": str(path)}
+    metadata = onnx_metadata(path)
+    spec = model_spec(path) if MODEL_KEY in metadata else detector_spec(path)
+    with open_backend(path) as backend:
+        if MODEL_KEY in metadata:
+            facts["kind"] = "attribute network"
+        else:
+            facts["kind"] = f"face detector ({recognise(backend.outputs, detector_spec(path), f'`{path}`').name})"
+        facts |= {"bytes": Path(path).stat().st_size, "sha256": sha256_file(path), "device": backend.device}
+        for side in ("inputs", "outputs"):
+            facts[side] = [
+                {"name": info.name, "dtype": str(info.dtype), "shape": list(info.shape)}
+                for info in getattr(backend, side)
+            ]
+    facts["spec"] = None if spec is None else dataclasses.asdict(spec)
+    return facts
+
+
+def _cpu() -> Facts:
+    text = _text("/proc/cpuinfo")
+    name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
+    known = set(flags[1].split()) if flags else set()
+    return {
+        "name": name[1] if name else platform.processor() or platform.machine(),
+        "architecture": platform.machine(),
+        "features": [feature for feature in _FEATURES if feature in known],
+        "cores": os.cpu_count(),
+        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    }
+
+
+def _memory() -> Facts:
+    """Megabytes of the machine, less what a container's limit leaves."""
+    rows = dict(line.split(":", 1) for line in _text("/proc/meminfo").splitlines() if ":" in line)
+    megabytes = {name: int(rows[name].split()[0]) // 1024 for name in ("MemTotal", "MemAvailable") if name in rows}
+    limit = _text("/sys/fs/cgroup/memory.max").strip()
+    return {
+        "total_mb": megabytes.get("MemTotal"),
+        "available_mb": megabytes.get("MemAvailable"),
+        "container_limit_mb": int(limit) // 2**20 if limit.isdigit() else None,
+    }
+
+
+def _gpu() -> str | None:
+    """Name, driver and memory of the NVIDIA GPUs as nvidia-smi states them."""
+    return _first_line("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
+
+
+def _jetson() -> str | None:
+    """The board's name where this is a Jetson."""
+    name = _text("/proc/device-tree/model").strip("\0\n ")
+    release = _text("/etc/nv_tegra_release").splitlines()
+    return name if "Jetson" in name else (release[0] if release else None)
+
+
+def _packages(problems: list[str], hints: list[str]) -> Facts:
+    """Version of every package edgeface can use, or ``None``; what is missing is named with the way to get it."""
+    versions: Facts = {}
+    missing: dict[str, list[str]] = {}
+    for module, distributions, extra in _PACKAGES:
+        version = next(filter(None, map(_version, distributions)), None)
+        versions[distributions[0]] = version or ("present" if _spec_exists(module) else None)
+        if versions[distributions[0]] is None:
+            missing.setdefault(extra, []).append(distributions[0])
+    for extra, names in missing.items():
+        if extra == CORE:
+            problems.append(f"missing {', '.join(names)}: pip install edgeface")
+        else:
+            hints.append(f"without {', '.join(names)}; pip install 'edgeface[{extra}]' if you need them")
+    return versions
+
+
+def _providers(problems: list[str]) -> list[str]:
+    module = _imported("onnxruntime", problems)
+    return list(module.get_available_providers()) if module else []
+
+
+def _video(problems: list[str], hints: list[str]) -> Facts:
+    """FFmpeg inside PyAV, which decodes and encodes here, and the command, which edgeface does not need."""
+    module = _imported("av", problems)
+    encoders = [
+        name for name in _H264_ENCODERS if module and name in module.codecs_available and _encodes(module, name)
+    ]
+    if module and not encoders:
+        hints.append("PyAV has no H.264 encoder here, videos are written with another codec; pip install --upgrade av")
+    return {
+        "pyav": module.__version__ if module else None,
+        "h264_encoders": encoders,
+        "ffmpeg_command": _first_line("ffmpeg", "-version"),
+    }
+
+
+def _encodes(module: Any, name: str) -> bool:
+    try:
+        return bool(module.codec.Codec(name, "w").is_encoder)
+    except Exception:  # FFmpeg's errors share no base class with Python's; any of them means no
+        return False
+
+
+def _models(problems: list[str]) -> list[Facts]:
+    from edgeface.pipeline.detect import shipped_model
+
+    found = []
+    for name in _SHIPPED:
+        try:
+            facts = model_info(shipped_model(name))
+            found.append({"name": name, "kind": facts["kind"], "bytes": facts["bytes"], "sha256": facts["sha256"]})
+        except (EdgefaceError, ImportError) as error:
+            problems.append(f"shipped model {name}: {error}")
+    return found
+
+
+def _self_test(problems: list[str]) -> str:
+    """One picture through detector, alignment and attributes."""
+    from edgeface.api import FaceAnalyzer
+    from edgeface.demo_clip import portraits
+
+    start = time.perf_counter()
+    with FaceAnalyzer() as analyzer:
+        name, image = next(iter(portraits().items()))
+        faces = analyzer(image)
+    elapsed_ms = 1000 * (time.perf_counter() - start)
+    if len(faces) != 1:
+        problems.append(
+            f"self-test: found {len(faces)} faces on the portrait {name}, expected 1; install edgeface again"
+        )
+        return f"failed: {len(faces)} faces"
+    face = faces[0]
+    return f"passed: {name}, {face.gender}, {face.age:.0f} years, {elapsed_ms:.0f} ms with loading"
+
+
+def _imported(name: str, problems: list[str]) -> Any:
+    """A package that has to be there and whole; a broken one is a problem in its own words."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        problems.append(f"cannot import {name} ({error}): pip install --force-reinstall {name}")
+        return None
+
+
+def _spec_exists(module: str) -> bool:
+    """Also true of a system package without pip's metadata (JetPack's TensorRT)."""
+    import importlib.util
+
+    return module in sys.modules or importlib.util.find_spec(module) is not None
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _first_line(*command: str) -> str | None:
+    """The first line a command prints; ``None`` where there is no such command or it fails."""
+    if shutil.which(command[0]) is None:
+        return None
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip().splitlines()[0] if done.stdout.strip() else None
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
