@@ -1,8 +1,8 @@
 """The friendly way in: one call from a picture to its faces.
 
-    analyzer = FaceAnalyzer()
-    for face in analyzer("photo.jpg"):
-        print(face.box, face.age, face.gender, face.race)
+analyzer = FaceAnalyzer()
+for face in analyzer("photo.jpg"):
+    print(face.box, face.age, face.gender, face.race)
 """
 
 from __future__ import annotations

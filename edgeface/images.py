@@ -132,7 +132,7 @@ def _check_size(size: tuple[int, int] | None, name: str) -> None:
 
 
 def _inspect(data: bytes) -> tuple[tuple[int, int] | None, bool]:
-    """Width and height as the header states them (``None``: known only after decoding), and whether the end is there."""
+    """Width and height in the header (``None``: known only after decoding), and whether the end is there."""
     if data.startswith(_JPEG_START):
         return _inspect_jpeg(data)
     if data.startswith(_PNG_START):

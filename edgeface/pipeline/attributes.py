@@ -63,9 +63,7 @@ class AttributeEstimator:
         missing = [name for name in _HEADS if name not in {info.name for info in backend.outputs}]
         if missing or len(backend.inputs) != 1:
             found = f"inputs {[i.name for i in backend.inputs]} and outputs {[o.name for o in backend.outputs]}"
-            raise SpecError(
-                f"{where} has {found}, expected one input and {', '.join(_HEADS)}; export the model again"
-            )
+            raise SpecError(f"{where} has {found}, expected one input and {', '.join(_HEADS)}; export the model again")
         self._input = backend.inputs[0].name
 
     def __call__(self, image: Image, faces: Faces) -> Attributes:

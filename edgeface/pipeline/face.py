@@ -1,15 +1,16 @@
-"""One face in plain Python types: what users see and what the JSON holds."""
+"""One face, and one frame's faces, in plain Python types: what users see and what the JSON holds."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from edgeface.spec import ModelSpec
-from edgeface.types import Attributes, Faces, Tracks
+from edgeface.types import Attributes, Faces, Frame, Tracks
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,25 @@ class Face:
             "race": self.race,
             "race_confidence": round(self.race_confidence, 4),
         }
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """A frame and its faces, best score first: what sinks take."""
+
+    frame: Frame
+    faces: tuple[Face, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """One line of ``run``'s JSON: ``image_dict`` with the frame's number, its time in seconds and its source."""
+        frame = self.frame
+        where = {"source": frame.source, "frame": frame.index, "pts_s": frame.pts_s and round(frame.pts_s, 6)}
+        return {**where, **image_dict(frame.source, frame.width, frame.height, self.faces)}
+
+
+def image_dict(path: str, width: int, height: int, faces: Iterable[Face]) -> dict[str, Any]:
+    """One line of ``predict``'s JSON: a picture, its size in pixels and its faces."""
+    return {"path": path, "width": width, "height": height, "faces": [face.to_dict() for face in faces]}
 
 
 def faces_from(faces: Faces, attributes: Attributes, spec: ModelSpec, tracks: Tracks | None = None) -> list[Face]:

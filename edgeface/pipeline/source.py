@@ -1,0 +1,181 @@
+"""Where frames come from: a picture, a directory of pictures, a video file.
+
+    with open_source("clip.mp4") as source:
+        for frame in source:
+            ...
+    for problem in source.problems:
+        print(problem)
+
+A source that fails in the middle ends instead of raising, so that what was decoded is kept: ask ``problems``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from edgeface.errors import EdgefaceError, ImageError, SourceError
+from edgeface.images import SUFFIXES, list_images, read_image
+from edgeface.types import Frame, Image
+
+_FALLBACK_RATE = 25.0
+"""Frames a second where a container states neither times nor a rate."""
+
+
+class Source(Protocol):
+    """Frames in order, once.
+
+    ``frame_count`` is what the file promises (``None``: unknown); ``problems`` fills up on the way.
+    """
+
+    name: str
+    frame_count: int | None
+    problems: list[EdgefaceError]
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Source: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+def open_source(uri: str | os.PathLike[str]) -> Source:
+    """Open a picture, a directory of pictures or a video file.
+
+    Raises ``SourceError`` where there is nothing or no video, ``ImageError`` for a directory without pictures.
+    """
+    path = Path(uri)
+    if path.is_dir() or (path.is_file() and path.suffix.lower() in SUFFIXES):
+        return ImageSource(path)
+    if not path.exists():
+        raise SourceError(f"no source at `{uri}`: no such file or directory")
+    return VideoSource(path)
+
+
+class _Closing:
+    """What all sources share: a context that closes."""
+
+    def close(self) -> None:
+        """Free what is open; closing twice is harmless."""
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class ImageSource(_Closing):
+    """One picture, or those of a directory by name; one that cannot be read becomes a problem and the others follow."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.name = str(path)
+        self.paths = list_images(path)
+        self.frame_count: int | None = len(self.paths)
+        self.problems: list[EdgefaceError] = []
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames without a time; ``source`` is the picture's path, ``index`` its place among the pictures."""
+        for index, path in enumerate(self.paths):
+            try:
+                yield Frame(read_image(path), None, str(path), index)
+            except ImageError as problem:
+                self.problems.append(problem)
+
+
+class VideoSource(_Closing):
+    """The frames of a video file's first video stream, upright, with the container's own times.
+
+    ``pts_s`` grows strictly: a frame without a time, or one not later than its predecessor, is put one frame's length
+    after it. Phone videos are turned as their rotation says. A file that breaks off yields what can be decoded, then
+    has one ``SourceError`` in ``problems``.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        import av
+
+        self.name = str(path)
+        self.problems: list[EdgefaceError] = []
+        try:
+            self._container = av.open(self.name)
+        except av.FFmpegError as error:
+            raise SourceError(
+                f"cannot open `{path}` as a video: {_reason(error)}; expected a video file, a picture or a directory "
+                "of pictures"
+            ) from error
+        if not self._container.streams.video:
+            self._container.close()
+            raise SourceError(f"`{path}` has no video stream, only {_stream_types(self._container)}")
+        self._stream = self._container.streams.video[0]
+        self._stream.thread_type = "AUTO"
+        self.frame_count = self._stream.frames or None
+        self.rate = float(self._stream.average_rate or _FALLBACK_RATE)
+
+    def __iter__(self) -> Iterator[Frame]:
+        import av
+
+        index, end_s, last_s = 0, 0.0, float("-inf")
+        try:
+            for frame in self._container.decode(self._stream):
+                pts_s = frame.time
+                if pts_s is None or pts_s <= last_s:
+                    pts_s = last_s + 1 / self.rate if index else 0.0
+                yield Frame(_upright(frame), pts_s, self.name, index)
+                index, last_s, end_s = index + 1, pts_s, pts_s + _duration_s(frame, self.rate)
+        except av.FFmpegError as error:
+            self._broke_off(index, end_s, _reason(error))
+            return
+        if self._ends_early(index, end_s):
+            self._broke_off(index, end_s, "the file ends early")
+
+    def close(self) -> None:
+        """Close the file; closing twice is harmless."""
+        self._container.close()
+
+    def _ends_early(self, frames: int, end_s: float) -> bool:
+        """Whether the container promised more: demuxers meet a cut-off file's end in silence.
+
+        Both the stated count and the stated time must be missed, since edit lists hide frames and times are rounded.
+        """
+        promised_s = _promised_end_s(self._container, self._stream)
+        short_in_time = promised_s is not None and promised_s - end_s > max(0.1, 2.5 / self.rate)
+        return frames == 0 or (short_in_time and (self.frame_count is None or frames < self.frame_count))
+
+    def _broke_off(self, frames: int, end_s: float, why: str) -> None:
+        of = f" of {self.frame_count}" if self.frame_count else ""
+        kept = f"broke off after {frames}{of} frames ({end_s:.2f} s)"
+        self.problems.append(SourceError(f"`{self.name}` {kept}: {why}; what was decoded is kept"))
+
+
+def _upright(frame: Any) -> Image:
+    """uint8 ``[H, W, 3]`` RGB, turned counter-clockwise by the display matrix' angle, to the nearest quarter."""
+    pixels = frame.to_ndarray(format="rgb24")
+    quarters = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(pixels, quarters)) if quarters else pixels
+
+
+def _duration_s(frame: Any, rate: float) -> float:
+    return float(frame.duration * frame.time_base) if frame.duration else 1 / rate
+
+
+def _promised_end_s(container: Any, stream: Any) -> float | None:
+    """When the last frame should end by the container's word, in seconds."""
+    if stream.duration:
+        return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+    if container.duration and len(container.streams) == 1:  # else it may be another stream's
+        return float(container.duration / 1e6)
+    return None
+
+
+def _stream_types(container: Any) -> str:
+    return ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+
+
+def _reason(error: Any) -> str:
+    return str(error.strerror or error).lower()
