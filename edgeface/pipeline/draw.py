@@ -63,7 +63,7 @@ class _Style:
 
         self.font = cv2.FONT_HERSHEY_SIMPLEX
         self.text_px = int(np.clip(round(height / 45), _MIN_TEXT_PX, _MAX_TEXT_PX))
-        self.line = max(1, round(height / 400))
+        self.line = max(1, round(height / 240))
         self.pad = max(2, self.text_px // 4)
         self.bold = max(1, round(self.text_px / 12))
         self.scale = cv2.getFontScaleFromHeight(self.font, self.text_px, self.bold)
