@@ -5,9 +5,10 @@ Nothing here fails because something is missing: what edgeface needs becomes a p
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import importlib.metadata
+import importlib.util
+import json
 import os
 import platform
 import re
@@ -45,14 +46,14 @@ _PACKAGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("matplotlib", ("matplotlib",), "train"),
     ("tensorboard", ("tensorboard",), "train"),
     ("pycuda", ("pycuda",), "gpu"),
-    ("tensorrt", ("tensorrt", "tensorrt-cu12", "tensorrt-cu13"), "gpu"),
     ("fastapi", ("fastapi",), "serve"),
     ("uvicorn", ("uvicorn",), "serve"),
 )
 """Module, the distributions that may hold it (the first is the one to install), the extra that brings it."""
+_PURPOSES = {"train": "training and exporting", "gpu": "running on the GPU", "serve": "the web page"}
 _FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm")
 """Instruction sets that decide how fast float32 and int8 networks run, as /proc/cpuinfo spells them."""
-_H264_ENCODERS = ("libx264", "libopenh264", "h264_nvenc", "h264_v4l2m2m", "h264_videotoolbox")
+_H264_ENCODER = "libx264"
 _SHIPPED = ("detector.onnx", "attributes.onnx")
 _TIMEOUT_S = 10
 
@@ -77,7 +78,7 @@ def examine() -> Report:
     """Look at everything and run one inference with the shipped models."""
     problems: list[str] = []
     hints: list[str] = []
-    jetson = _jetson()
+    jetson, gpu = _jetson(), _gpu()
     facts: Facts = {
         "edgeface": __version__,
         "python": platform.python_version(),
@@ -85,8 +86,8 @@ def examine() -> Report:
         "jetson": jetson,
         "cpu": _cpu(),
         "memory": _memory(),
-        "gpu": _gpu(),
-        "packages": _packages(problems, hints),
+        "gpu": gpu,
+        "packages": _packages(problems, hints, has_gpu=gpu is not None),
         "onnxruntime_providers": _providers(problems),
         "video": _video(problems, hints),
         "models": _models(problems),
@@ -121,7 +122,7 @@ def model_info(path: str | os.PathLike[str]) -> Facts:
                 {"name": info.name, "dtype": str(info.dtype), "shape": list(info.shape)}
                 for info in getattr(backend, side)
             ]
-    facts["spec"] = None if spec is None else dataclasses.asdict(spec)
+    facts["spec"] = None if spec is None else json.loads(spec.to_json())
     return facts
 
 
@@ -163,7 +164,7 @@ def _jetson() -> str | None:
     return name if "Jetson" in name else (release[0] if release else None)
 
 
-def _packages(problems: list[str], hints: list[str]) -> Facts:
+def _packages(problems: list[str], hints: list[str], has_gpu: bool) -> Facts:
     """Version of every package edgeface can use, or ``None``; what is missing is named with the way to get it."""
     versions: Facts = {}
     missing: dict[str, list[str]] = {}
@@ -175,8 +176,8 @@ def _packages(problems: list[str], hints: list[str]) -> Facts:
     for extra, names in missing.items():
         if extra == CORE:
             problems.append(f"missing {', '.join(names)}: pip install edgeface")
-        else:
-            hints.append(f"without {', '.join(names)}; pip install 'edgeface[{extra}]' if you need them")
+        elif extra != "gpu" or has_gpu:
+            hints.append(f"no {', '.join(names)} here: {_PURPOSES[extra]} needs pip install 'edgeface[{extra}]'")
     return versions
 
 
@@ -188,14 +189,12 @@ def _providers(problems: list[str]) -> list[str]:
 def _video(problems: list[str], hints: list[str]) -> Facts:
     """FFmpeg inside PyAV, which decodes and encodes here, and the command, which edgeface does not need."""
     module = _imported("av", problems)
-    encoders = [
-        name for name in _H264_ENCODERS if module and name in module.codecs_available and _encodes(module, name)
-    ]
-    if module and not encoders:
-        hints.append("PyAV has no H.264 encoder here, videos are written with another codec; pip install --upgrade av")
+    h264 = module is not None and _encodes(module, _H264_ENCODER)
+    if module and not h264:
+        hints.append("PyAV has no H.264 encoder here, so videos are written as MPEG-4; pip install --upgrade av")
     return {
         "pyav": module.__version__ if module else None,
-        "h264_encoders": encoders,
+        "h264_encoder": h264,
         "ffmpeg_command": _first_line("ffmpeg", "-version"),
     }
 
@@ -203,7 +202,7 @@ def _video(problems: list[str], hints: list[str]) -> Facts:
 def _encodes(module: Any, name: str) -> bool:
     try:
         return bool(module.codec.Codec(name, "w").is_encoder)
-    except Exception:  # FFmpeg's errors share no base class with Python's; any of them means no
+    except ValueError:  # PyAV's UnknownCodecError
         return False
 
 
@@ -249,9 +248,7 @@ def _imported(name: str, problems: list[str]) -> Any:
 
 
 def _spec_exists(module: str) -> bool:
-    """Also true of a system package without pip's metadata (JetPack's TensorRT)."""
-    import importlib.util
-
+    """Also true of a system package without pip's metadata, as JetPack's and distributions' are."""
     return module in sys.modules or importlib.util.find_spec(module) is not None
 
 

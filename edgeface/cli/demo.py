@@ -1,0 +1,140 @@
+"""``edgeface demo``: everything once, on a clip made on the spot from two portraits."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeface.cli import faces, options
+from edgeface.cli.output import progress, say, table
+from edgeface.cli.run import in_words
+
+if TYPE_CHECKING:
+    from edgeface.api import Face
+    from edgeface.pipeline.face import FrameResult
+    from edgeface.types import Image
+
+EXAMPLE = "Example: edgeface demo --out demo-out"
+
+_STILLS = 6
+"""Frames of the clip on the contact sheet."""
+
+
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for everything that is written.")] = Path("demo-out"),
+    model: options.Model = None,
+    detector: options.Detector = None,
+    threads: options.Threads = 0,
+) -> None:
+    """Run everything once, on a sample clip.
+
+    The clip is made from two portraits. Writes clip.mp4, annotated.mp4, results.jsonl, contact.jpg and one
+    annotated picture a portrait.
+    """
+    from edgeface.demo_clip import make_demo_clip, portraits
+    from edgeface.images import write_image
+    from edgeface.pipeline import runner
+    from edgeface.pipeline.draw import draw_faces
+    from edgeface.pipeline.sink import open_sink
+    from edgeface.pipeline.source import open_source
+    from edgeface.pipeline.track import IouTracker
+
+    with options.analyzer(model, detector, threads, score=None) as analyzer:
+        make_demo_clip(out / "clip.mp4")
+        watcher = _Watcher()
+        sinks = [open_sink(out / "annotated.mp4"), open_sink(out / "results.jsonl"), watcher]
+        with open_source(out / "clip.mp4") as clip, progress("frames") as report:
+            summary = runner.run(clip, analyzer, IouTracker(), sinks, on_progress=report)
+        rows = [(f"clip, face {track}", *faces.row(face)) for track, face in watcher.people()]
+        pictures = watcher.stills(_STILLS)
+        for name, portrait in portraits().items():
+            found = analyzer(portrait)
+            rows += [(f"portrait {name}", *faces.row(face)) for face in found]
+            pictures.append(draw_faces(portrait, found))
+            write_image(out / f"{name}.jpg", pictures[-1])
+    write_image(out / "contact.jpg", contact_sheet(pictures))
+    table("", ("face", *faces.COLUMNS), rows)
+    say(in_words(summary))
+    say(f"wrote {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))} to {out}/")
+
+
+class _Watcher:
+    """A sink that remembers every result, so that people and stills can be shown afterwards."""
+
+    name = "demo"
+
+    def __init__(self) -> None:
+        self._results: list[FrameResult] = []
+
+    def append(self, result: FrameResult) -> None:
+        self._results.append(result)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def __enter__(self) -> _Watcher:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def people(self) -> list[tuple[int, Face]]:
+        """Every track with its typical face: means of the figures, the most frequent classes."""
+        seen: dict[int, list[Face]] = defaultdict(list)
+        for result in self._results:
+            for face in result.faces:
+                if face.track is not None:
+                    seen[face.track].append(face)
+        return [(track, _typical(group)) for track, group in sorted(seen.items())]
+
+    def stills(self, count: int) -> list[Image]:
+        """Up to ``count`` annotated frames, evenly spread over the clip."""
+        from edgeface.pipeline.draw import draw_faces
+
+        count = min(count, len(self._results))
+        chosen = [self._results[(2 * number + 1) * len(self._results) // (2 * count)] for number in range(count)]
+        return [draw_faces(result.frame.pixels, result.faces) for result in chosen]
+
+
+def _typical(group: Sequence[Face]) -> Face:
+    from dataclasses import replace
+
+    def mean(name: str) -> float:
+        return float(sum(getattr(face, name) for face in group) / len(group))
+
+    def most_frequent(name: str) -> str:
+        return str(Counter(getattr(face, name) for face in group).most_common(1)[0][0])
+
+    return replace(
+        group[0],
+        score=mean("score"),
+        age=mean("age"),
+        age_std=mean("age_std"),
+        gender=most_frequent("gender"),
+        gender_confidence=mean("gender_confidence"),
+        race=most_frequent("race"),
+        race_confidence=mean("race_confidence"),
+    )
+
+
+def contact_sheet(pictures: Sequence[Image], cell: tuple[int, int] = (480, 270), columns: int = 2) -> Image:
+    """Pictures side by side, each fitted into a ``cell`` of (width, height) pixels: uint8 ``[H, W, 3]`` RGB."""
+    import numpy as np
+
+    from edgeface.geometry import letterbox
+    from edgeface.preprocess import fit_canvas
+
+    width, height = cell
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * height, columns * width, 3), 24, np.uint8)
+    for number, picture in enumerate(pictures):
+        longest = max(picture.shape[:2]) * min(width / picture.shape[1], height / picture.shape[0])
+        fit = letterbox(picture.shape[1], picture.shape[0], int(longest), multiple=1, upscale=float("inf"))
+        top = number // columns * height + (height - fit.height) // 2
+        left = number % columns * width + (width - fit.width) // 2
+        sheet[top : top + fit.height, left : left + fit.width] = fit_canvas(picture, fit)
+    return sheet

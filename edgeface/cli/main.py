@@ -1,0 +1,87 @@
+"""The command ``edgeface``: one file per verb, and the one place where errors become sentences and exit codes.
+
+Exit codes: 0 all went well, 1 an error (one line on stderr), 2 wrong usage, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from edgeface import __version__
+from edgeface.cli import demo, doctor, evaluate, export, info, predict, run
+from edgeface.errors import EdgefaceError
+
+_BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
+_INTERRUPTED = 130  # 128 + SIGINT
+
+app = typer.Typer(
+    name="edgeface",
+    help="Age, gender and race of every face in a picture or a video.",
+    epilog="Start with: edgeface demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"edgeface {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and stop.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Age, gender and race of every face in a picture or a video."""
+
+
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` with its errors turned into one line and an exit code; a bug keeps its traceback."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _drop_stdout()
+            raise typer.Exit(_BROKEN_PIPE) from None
+        except EdgefaceError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            typer.echo("stopped", err=True)
+            raise typer.Exit(_INTERRUPTED) from None
+
+    return guarded
+
+
+def _drop_stdout() -> None:
+    """Whoever read our output is gone: let the interpreter's last flush go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+for _verb in (demo, predict, run, evaluate, export, info, doctor):
+    _name = _verb.__name__.rpartition(".")[2]
+    app.command(_name, epilog=_verb.EXAMPLE)(_guarded(getattr(_verb, _name)))
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app(prog_name="edgeface")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""``edgeface predict``: the faces of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgeface.cli import faces, options
+from edgeface.cli.output import complain, keep_input, note, say_json, table
+from edgeface.errors import ImageError
+
+if TYPE_CHECKING:
+    from edgeface.api import AttributeEstimator, FaceAnalyzer
+    from edgeface.pipeline.face import FrameResult
+    from edgeface.types import Frame
+
+EXAMPLE = "Example: edgeface predict photos/ portrait.jpg --json > faces.jsonl"
+
+
+def predict(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Pictures and folders of pictures.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a picture on stdout.")] = False,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one CSV row a face.")] = None,
+    annotate: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the pictures with their faces drawn.")
+    ] = None,
+    crops: Annotated[
+        bool, typer.Option("--crops", help="Each picture is one face already cut out: its centre square, no detection.")
+    ] = False,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Faces per inference.")] = 32,
+    model: options.Model = None,
+    detector: options.Detector = None,
+    threads: options.Threads = 0,
+    score: options.Score = None,
+) -> None:
+    """Find the faces of pictures.
+
+    Estimates age, gender and race of each. A picture that cannot be used is named on stderr, the others are
+    answered, and the exit code is 1.
+    """
+    from edgeface.pipeline.face import image_dict
+
+    if annotate is not None:
+        for path in paths:
+            keep_input(path, annotate)
+    failures: list[ImageError] = []
+    frames = _frames(_files(paths, failures), failures)
+    rows: list[tuple[str, ...]] = []
+    with ExitStack() as stack:
+        sinks = _sinks(stack, csv, annotate)
+        results = (
+            _crop_results(frames, stack.enter_context(options.estimator(model, threads, batch)))
+            if crops
+            else _results(frames, stack.enter_context(options.analyzer(model, detector, threads, score, batch)))
+        )
+        for result in results:
+            for sink in sinks:
+                sink.append(result)
+            if as_json:
+                frame = result.frame
+                say_json(image_dict(frame.source, frame.width, frame.height, result.faces))
+            rows += _rows(result)
+    if not as_json and rows:
+        table("", ("picture", *faces.COLUMNS), rows)
+    if failures:
+        note(f"{len(failures)} of the inputs could not be used")
+        raise typer.Exit(1)
+
+
+def _files(paths: Iterable[Path], failures: list[ImageError]) -> Iterator[Path]:
+    from edgeface.images import list_images
+
+    for path in paths:
+        try:
+            yield from list_images(path)
+        except ImageError as error:
+            _fail(error, failures)
+
+
+def _frames(files: Iterable[Path], failures: list[ImageError]) -> Iterator[Frame]:
+    from edgeface.images import read_image
+    from edgeface.types import Frame
+
+    for index, path in enumerate(files):
+        try:
+            yield Frame(read_image(path), None, str(path), index)
+        except ImageError as error:
+            _fail(error, failures)
+
+
+def _fail(error: ImageError, failures: list[ImageError]) -> None:
+    complain(error)
+    failures.append(error)
+
+
+def _sinks(stack: ExitStack, csv: Path | None, annotate: Path | None) -> list[Any]:
+    from edgeface.pipeline.sink import CsvSink, PictureSink
+
+    sinks: list[Any] = []
+    if csv is not None:
+        sinks.append(stack.enter_context(CsvSink(csv)))
+    if annotate is not None:
+        sinks.append(stack.enter_context(PictureSink(annotate)))
+    return sinks
+
+
+def _results(frames: Iterable[Frame], analyzer: FaceAnalyzer) -> Iterator[FrameResult]:
+    from edgeface.pipeline.face import FrameResult
+
+    for frame in frames:
+        yield FrameResult(frame, tuple(analyzer(frame.pixels)))
+
+
+def _crop_results(frames: Iterator[Frame], estimator: AttributeEstimator) -> Iterator[FrameResult]:
+    """One face a picture: the whole of it, without landmarks; the centre square goes to the network."""
+    import numpy as np
+
+    from edgeface.pipeline.face import FrameResult, faces_from
+    from edgeface.preprocess import centre_crop, stack
+    from edgeface.types import Faces
+
+    size = estimator.spec.input_size
+    while part := list(islice(frames, estimator.batch)):
+        answers = estimator.from_crops(stack([centre_crop(frame.pixels, size) for frame in part], size))
+        for row, frame in enumerate(part):
+            whole = Faces(
+                np.array([[0, 0, frame.width, frame.height]], np.float32),
+                np.ones(1, np.float32),
+                np.full((1, 5, 2), np.nan, np.float32),
+            )
+            yield FrameResult(frame, tuple(faces_from(whole, answers[row], estimator.spec)))
+
+
+def _rows(result: FrameResult) -> list[tuple[str, ...]]:
+    if not result.faces:
+        return [(result.frame.source, "no face", *[""] * (len(faces.COLUMNS) - 1))]
+    return [(result.frame.source, *faces.row(face)) for face in result.faces]
