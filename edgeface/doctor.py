@@ -54,7 +54,7 @@ _PURPOSES = {"train": "training and exporting", "gpu": "running on the GPU", "se
 _FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm")
 """Instruction sets that decide how fast float32 and int8 networks run, as /proc/cpuinfo spells them."""
 _H264_ENCODER = "libx264"
-_SHIPPED = ("detector.onnx", "attributes.onnx")
+_MODELS = ("detector.onnx", "attributes.onnx")
 _TIMEOUT_S = 10
 
 
@@ -74,8 +74,11 @@ class Report:
         return {"ok": self.ok, **self.facts, "problems": list(self.problems), "hints": list(self.hints)}
 
 
-def examine() -> Report:
-    """Look at everything and run one inference with the shipped models."""
+def examine(models: Path | None = None) -> Report:
+    """Look at everything and run one inference.
+
+    ``models`` is a folder with ``detector.onnx`` and ``attributes.onnx`` (``None``: the shipped ones).
+    """
     problems: list[str] = []
     hints: list[str] = []
     jetson, gpu = _jetson(), _gpu()
@@ -90,9 +93,9 @@ def examine() -> Report:
         "packages": _packages(problems, hints, has_gpu=gpu is not None),
         "onnxruntime_providers": _providers(problems),
         "video": _video(problems, hints),
-        "models": _models(problems),
+        "models": _models(models, problems),
     }
-    facts["self_test"] = _self_test(problems) if not problems else "not run"
+    facts["self_test"] = _self_test(models, problems) if not problems else "not run"
     if jetson:
         hints.append("this is a Jetson: take TensorRT, CUDA and PyTorch from JetPack (apt), pip's builds do not fit it")
     return Report(facts, tuple(problems), tuple(hints))
@@ -206,26 +209,30 @@ def _encodes(module: Any, name: str) -> bool:
         return False
 
 
-def _models(problems: list[str]) -> list[Facts]:
+def _model(folder: Path | None, name: str) -> Path:
     from edgeface.pipeline.detect import shipped_model
 
+    return shipped_model(name) if folder is None else folder / name
+
+
+def _models(folder: Path | None, problems: list[str]) -> list[Facts]:
     found = []
-    for name in _SHIPPED:
+    for name in _MODELS:
         try:
-            facts = model_info(shipped_model(name))
+            facts = model_info(_model(folder, name))
             found.append({"name": name, "kind": facts["kind"], "bytes": facts["bytes"], "sha256": facts["sha256"]})
         except (EdgefaceError, ImportError) as error:
-            problems.append(f"shipped model {name}: {error}")
+            problems.append(f"model {name}: {error}")
     return found
 
 
-def _self_test(problems: list[str]) -> str:
+def _self_test(folder: Path | None, problems: list[str]) -> str:
     """One picture through detector, alignment and attributes."""
     from edgeface.api import FaceAnalyzer
     from edgeface.demo_clip import portraits
 
     start = time.perf_counter()
-    with FaceAnalyzer() as analyzer:
+    with FaceAnalyzer(_model(folder, "detector.onnx"), _model(folder, "attributes.onnx")) as analyzer:
         name, image = next(iter(portraits().items()))
         faces = analyzer(image)
     elapsed_ms = 1000 * (time.perf_counter() - start)

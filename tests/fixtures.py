@@ -13,9 +13,13 @@ import pytest
 from edgeface.geometry import template
 from edgeface.spec import DETECTOR_KEY, MODEL_KEY, AlignmentSpec, DetectorSpec, ModelSpec, default_heads
 from edgeface.types import Image
+from tests.conftest import ROOT
 
 SIZE = 32
 """Crop side of the tiny attribute network in pixels."""
+needs_weights = pytest.mark.skipif(
+    not (ROOT / "edgeface" / "assets" / "models" / "attributes.onnx").is_file(), reason="the shipped weights are absent"
+)
 CELL = 32
 """The tiny detector's only stride with answers: a red square of this side, on this grid, is a face."""
 
@@ -64,8 +68,8 @@ def write_tiny_model(path: Path, spec_json: str | None = None) -> Path:
     return _save(onnx, graph, path, {MODEL_KEY: text} if text else {})
 
 
-def write_tiny_detector(path: Path) -> Path:
-    """A detector of our own signature: a face, four cells wide, around each cell that is red."""
+def write_tiny_detector(path: Path, gain: float = 1.0) -> Path:
+    """A detector of our own signature: a face, four cells wide, around each cell that is red; none with ``gain`` 0."""
     onnx = pytest.importorskip("onnx", reason="the extra `dev` is not installed")
     node, init = onnx.helper.make_node, onnx.numpy_helper.from_array
     nodes = [
@@ -92,7 +96,7 @@ def write_tiny_detector(path: Path) -> Path:
         "redness": np.array([1, -0.5, -0.5], np.float32).reshape(1, 3, 1, 1) / 200,
         "gain8": np.float32(0),
         "gain16": np.float32(0),
-        "gain32": np.float32(1),
+        "gain32": np.float32(gain),
         "zero": np.float32(0),
         "one": np.float32(1),
         "last": np.array([2], np.int64),

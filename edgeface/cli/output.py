@@ -82,7 +82,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         out.add_row(*row)
     with console.capture() as capture:
         console.print(out)
-    say("\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines()))
+    say("\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n"))
 
 
 @contextmanager

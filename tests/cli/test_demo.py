@@ -1,0 +1,50 @@
+"""``edgeface demo``: every promised file, and the table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeface.cli.demo import contact_sheet
+from edgeface.images import read_image
+from tests.cli.conftest import Cli
+from tests.fixtures import needs_weights, write_tiny_detector
+
+FILES = ["annotated.mp4", "clip.mp4", "contact.jpg", "eileen-collins.jpg", "grace-hopper.jpg", "results.jsonl"]
+
+
+@needs_weights
+def test_demo_with_the_shipped_models(tmp_path: Path, cli: Cli) -> None:
+    result = cli("demo", "--out", tmp_path / "out")
+    assert result.code == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
+    lines = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in lines] == list(range(150))
+    assert {face["track"] for line in lines for face in line["faces"]} >= {1, 2}
+    portraits = [line for line in result.out.splitlines() if line.strip().startswith("portrait ")]
+    assert len(portraits) == 2
+    assert all("female" in line for line in portraits)
+    assert "frames/s" in result.out
+    assert "wrote annotated.mp4, clip.mp4" in result.out
+    assert read_image(tmp_path / "out" / "contact.jpg").shape == (4 * 270, 2 * 480, 3)
+
+
+def test_demo_without_any_face(tmp_path: Path, cli: Cli, tiny_model: Path) -> None:
+    blind = write_tiny_detector(tmp_path / "blind.onnx", gain=0)
+    result = cli("demo", "--out", tmp_path / "out", "--model", tiny_model, "--detector", blind)
+    assert result.code == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
+    assert "150 frames, 0 faces, 0 people" in result.out
+
+
+@pytest.mark.parametrize(("count", "rows"), [(1, 1), (2, 1), (3, 2)])
+def test_contact_sheets_hold_every_picture(count: int, rows: int) -> None:
+    pictures = [np.full((30, 80, 3), 100 + number, np.uint8) for number in range(count)]
+    sheet = contact_sheet(pictures, cell=(40, 20))
+    assert sheet.shape == (20 * rows, 80, 3)
+    for number in range(count):
+        row, column = divmod(number, 2)
+        assert (sheet[20 * row + 10, 40 * column + 20] == 100 + number).all()
