@@ -78,7 +78,7 @@ def _hung(portrait: Image) -> Image:
 
 
 def _view(share: float, size: tuple[int, int]) -> NDArray[np.float64]:
-    """The affine matrix ``[2, 3]`` from wall to frame at this ``share`` of the clip, easing in and out between stops."""
+    """The affine matrix ``[2, 3]`` from wall to frame at this ``share`` of the clip, eased between the stops."""
     times, stops = [at for at, _ in _PATH], np.array([stop for _, stop in _PATH])
     leg = min(max(int(np.searchsorted(times, share)), 1), len(times) - 1)
     part = (share - times[leg - 1]) / (times[leg] - times[leg - 1])

@@ -10,6 +10,7 @@ import csv
 import json
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,11 +70,11 @@ def open_sink(uri: str | os.PathLike[str]) -> Sink:
     )
 
 
-class ContextSink:
+class ContextSink(ABC):
     """What all sinks share: a context that closes, whatever ended it."""
 
-    def close(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def close(self) -> None: ...
 
     def __enter__(self) -> Any:
         return self
@@ -114,13 +115,13 @@ class _Discarded(Exception):
 
 
 class _TextSink(ContextSink):
-    """A text file that grows under a temporary name; after a failed write it is discarded."""
+    """A text file that grows under a temporary name; after a failed write, or an error before any, it is discarded."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.name = os.fspath(path)
         self._part = PartFile(path)
         self._file: TextIO | None = self._part.path.open("w", encoding="utf-8", newline="")
-        self._failed = False
+        self._failed = self._started = False
 
     def append(self, result: FrameResult) -> None:
         """Write what ``result`` adds."""
@@ -129,12 +130,17 @@ class _TextSink(ContextSink):
         try:
             with writing(self.name):
                 self._write(self._file, result)
+            self._started = True
         except SinkError:
             self._failed = True
             raise
 
-    def _write(self, file: TextIO, result: FrameResult) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _write(self, file: TextIO, result: FrameResult) -> None: ...
+
+    def __exit__(self, *exc: object) -> None:
+        self._failed |= exc[0] is not None and not self._started
+        self.close()
 
     def close(self) -> None:
         """Put the file in its place; closing twice is harmless."""
@@ -218,10 +224,13 @@ def csv_row(face: Face) -> list[Any]:
 
 @contextmanager
 def writing(name: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn an ``OSError`` while writing ``name`` (no such folder, not permitted, disk full) into a ``SinkError``."""
+    """Turn an ``OSError`` while writing ``name`` (no such folder, not permitted, disk full) into a ``SinkError``.
+
+    A pipe's reader that went away is no failure of ours: ``BrokenPipeError`` passes.
+    """
     try:
         yield
-    except SinkError:
+    except (SinkError, BrokenPipeError):
         raise
     except OSError as error:
         raise SinkError(f"cannot write `{os.fspath(name)}`: {error.strerror or error}") from error

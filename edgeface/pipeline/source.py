@@ -110,8 +110,9 @@ class VideoSource(_Closing):
                 "of pictures"
             ) from error
         if not self._container.streams.video:
+            found = _stream_types(self._container)
             self._container.close()
-            raise SourceError(f"`{path}` has no video stream, only {_stream_types(self._container)}")
+            raise SourceError(f"`{path}` has no video stream, only {found}")
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
         self.frame_count = self._stream.frames or None
@@ -120,14 +121,12 @@ class VideoSource(_Closing):
     def __iter__(self) -> Iterator[Frame]:
         import av
 
-        index, end_s, last_s = 0, 0.0, float("-inf")
+        index, end_s, pts_s = 0, 0.0, None
         try:
             for frame in self._container.decode(self._stream):
-                pts_s = frame.time
-                if pts_s is None or pts_s <= last_s:
-                    pts_s = last_s + 1 / self.rate if index else 0.0
+                pts_s = _growing(frame.time, pts_s, 1 / self.rate)
                 yield Frame(_upright(frame), pts_s, self.name, index)
-                index, last_s, end_s = index + 1, pts_s, pts_s + _duration_s(frame, self.rate)
+                index, end_s = index + 1, pts_s + _duration_s(frame, self.rate)
         except av.FFmpegError as error:
             self._broke_off(index, end_s, _reason(error))
             return
@@ -151,6 +150,13 @@ class VideoSource(_Closing):
         of = f" of {self.frame_count}" if self.frame_count else ""
         kept = f"broke off after {frames}{of} frames ({end_s:.2f} s)"
         self.problems.append(SourceError(f"`{self.name}` {kept}: {why}; what was decoded is kept"))
+
+
+def _growing(stated_s: float | None, last_s: float | None, step_s: float) -> float:
+    """The stated time of a frame where it is later than its predecessor's, else one step after that."""
+    if stated_s is not None and (last_s is None or stated_s > last_s):
+        return stated_s
+    return 0.0 if last_s is None else last_s + step_s
 
 
 def _upright(frame: Any) -> Image:

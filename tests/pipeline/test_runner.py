@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeface.api import FaceAnalyzer
+from edgeface.errors import SinkError
+from edgeface.pipeline.face import FrameResult
+from edgeface.pipeline.runner import RunSummary, run
+from edgeface.pipeline.sink import ContextSink, open_sink
+from edgeface.pipeline.source import open_source
+from edgeface.pipeline.track import IouTracker
+from tests.fixtures import CELL, picture, tiny_detector, tiny_model, write_picture  # noqa: F401
+from tests.pipeline.clips import moving, write_clip
+
+
+class ListSink(ContextSink):
+    """Keeps results and whether it was closed."""
+
+    name = "list"
+
+    def __init__(self, fail_at: int | None = None, stop_at: int | None = None) -> None:
+        self.results: list[FrameResult] = []
+        self.closed = False
+        self.fail_at, self.stop_at = fail_at, stop_at
+
+    def append(self, result: FrameResult) -> None:
+        if result.frame.index == self.fail_at:
+            raise SinkError("the disk is full")
+        if result.frame.index == self.stop_at:
+            raise KeyboardInterrupt
+        self.results.append(result)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture(scope="module")
+def analyzer(tiny_detector: Path, tiny_model: Path) -> Iterator[FaceAnalyzer]:  # noqa: F811
+    with FaceAnalyzer(tiny_detector, tiny_model, threads=1) as analyzer:
+        yield analyzer
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A red square that goes one cell to the right every second frame, and one that stays below."""
+    frames = [picture([(1 + index // 2, 1), (2, 6)]) for index in range(10)]
+    return write_clip(tmp_path_factory.mktemp("clip") / "walk.mp4", frames)
+
+
+def test_every_frame_is_answered_in_order(analyzer: FaceAnalyzer, clip: Path) -> None:
+    sink = ListSink()
+    with open_source(clip) as source:
+        summary = run(source, analyzer, IouTracker(), [sink])
+    assert [result.frame.index for result in sink.results] == list(range(10))
+    assert (summary.frames, summary.faces, summary.tracks) == (10, 20, 2)
+    assert summary.problems == () and not summary.interrupted and sink.closed
+
+
+def test_the_same_people_keep_their_numbers(analyzer: FaceAnalyzer, clip: Path) -> None:
+    sink = ListSink()
+    with open_source(clip) as source:
+        run(source, analyzer, IouTracker(), [sink])
+    by_number = {
+        number: [face.box for result in sink.results for face in result.faces if face.track == number]
+        for number in (1, 2)
+    }
+    walker, sitter = sorted(by_number.values(), key=lambda boxes: np.ptp([box[0] for box in boxes]), reverse=True)
+    assert len(walker) == len(sitter) == 10
+    lefts = [max(0, CELL * (1 + index // 2) - 48) for index in range(10)]
+    assert [box[0] for box in walker] == pytest.approx(lefts)
+    assert np.ptp([box[0] for box in sitter]) == 0
+
+
+def test_without_a_tracker_nobody_has_a_number(analyzer: FaceAnalyzer, clip: Path) -> None:
+    sink = ListSink()
+    with open_source(clip) as source:
+        summary = run(source, analyzer, sinks=[sink])
+    assert summary.tracks == 0 and all(face.track is None for result in sink.results for face in result.faces)
+
+
+def test_it_stops_after_the_frames_asked_for(analyzer: FaceAnalyzer, clip: Path) -> None:
+    steps: list[tuple[int, int | None]] = []
+    with open_source(clip) as source:
+        summary = run(source, analyzer, max_frames=3, on_progress=lambda *step: steps.append(step))
+    assert steps == [(1, 10), (2, 10), (3, 10)]
+    assert summary.frames == 3 and summary.problems == ()
+
+
+def test_times_of_all_stages_are_reported(analyzer: FaceAnalyzer, clip: Path) -> None:
+    with open_source(clip) as source:
+        summary = run(source, analyzer, IouTracker())
+    assert list(summary.stages_ms) == ["decode", "detect", "attributes", "track", "sink"]
+    for laps in summary.stages_ms.values():
+        assert 0 <= laps["p50"] <= laps["p95"] and laps["mean"] > 0
+    assert summary.fps == pytest.approx(10 / summary.seconds)
+    assert RunSummary(0, 0, 0, 0.0).fps == 0.0
+
+
+def test_a_video_that_breaks_off_is_answered_so_far(analyzer: FaceAnalyzer, tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", moving(40))
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.7)])
+    with open_source(path) as source:
+        summary = run(source, analyzer, sinks=[open_sink(tmp_path / "a.jsonl"), open_sink(tmp_path / "b.mp4")])
+    lines = (tmp_path / "a.jsonl").read_text().splitlines()
+    assert 5 < summary.frames == len(lines) < 40
+    (problem,) = summary.problems
+    assert "broke off after" in problem
+    with open_source(tmp_path / "b.mp4") as written:
+        assert len(list(written)) == summary.frames
+
+
+def test_one_bad_picture_among_many_is_reported_and_the_others_answered(analyzer: FaceAnalyzer, tmp_path: Path) -> None:
+    for name in ("a.png", "c.png"):
+        write_picture(tmp_path / "in" / name)
+    (tmp_path / "in" / "b.jpg").write_text("no picture")
+    with open_source(tmp_path / "in") as source:
+        summary = run(source, analyzer, sinks=[open_sink(tmp_path / "a.jsonl")])
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [(Path(line["path"]).name, len(line["faces"]), line["pts_s"]) for line in lines] == [
+        ("a.png", 1, None),
+        ("c.png", 1, None),
+    ]
+    assert len(summary.problems) == 1 and "b.jpg" in summary.problems[0]
+
+
+def test_ctrl_c_closes_the_sinks_and_gives_the_summary_so_far(
+    analyzer: FaceAnalyzer, clip: Path, tmp_path: Path
+) -> None:
+    stopper = ListSink(stop_at=4)
+    with open_source(clip) as source:
+        summary = run(source, analyzer, None, [open_sink(tmp_path / "a.mp4"), stopper])
+    assert summary.interrupted and summary.frames == 4 and stopper.closed
+    with open_source(tmp_path / "a.mp4") as written:
+        assert len(list(written)) == 5
+
+
+def test_a_failing_sink_ends_the_run_and_the_others_stay_whole(
+    analyzer: FaceAnalyzer, clip: Path, tmp_path: Path
+) -> None:
+    failing = ListSink(fail_at=3)
+    with open_source(clip) as source, pytest.raises(SinkError, match="the disk is full"):
+        run(source, analyzer, None, [open_sink(tmp_path / "a.jsonl"), failing])
+    assert failing.closed
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "people"),
+    [("face-demographics-walking.mp4", 2), ("head-pose-face-detection-female-and-male.mp4", 2)],
+)
+def test_people_in_real_clips_keep_their_numbers(
+    shared: Path,
+    tiny_model: Path,
+    name: str,
+    people: int,  # noqa: F811
+) -> None:
+    yunet = shared / "models" / "face_detection_yunet_2026may.onnx"
+    sink = ListSink()
+    with FaceAnalyzer(yunet, tiny_model, threads=1) as analyzer, open_source(shared / "media" / name) as source:
+        summary = run(source, analyzer, IouTracker(), [sink])
+    assert summary.frames == source.frame_count
+    assert summary.tracks == people
+    assert all(len(result.faces) == people for result in sink.results)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edgeface
+from edgeface.api import AttributeEstimator, Face, FaceAnalyzer, FaceDetector
+from edgeface.errors import ImageError
+from edgeface.pipeline.face import FrameResult, faces_from
+from edgeface.types import Attributes, Faces, Frame, Tracks
+from tests.fixtures import picture, tiny_detector, tiny_model, tiny_spec, write_picture  # noqa: F401
+
+KEYS = ["box", "score", "landmarks", "track", "age", "age_std"]
+KEYS += ["gender", "gender_confidence", "race", "race_confidence"]
+
+
+@pytest.fixture
+def analyzer(tiny_detector: Path, tiny_model: Path) -> FaceAnalyzer:  # noqa: F811
+    return FaceAnalyzer(tiny_detector, tiny_model, threads=1)
+
+
+def arrays(count: int, landmarks: float = 1.0) -> tuple[Faces, Attributes]:
+    faces = Faces(np.full((count, 4), 2.0), np.full(count, 0.5), np.full((count, 5, 2), landmarks))
+    gender, race = np.tile([0.3, 0.7], (count, 1)), np.tile([0.1, 0.1, 0.6, 0.1, 0.1], (count, 1))
+    return faces, Attributes(np.full(count, 33.333), np.full(count, 4.0), gender, race)
+
+
+def test_an_array_and_a_file_have_the_same_faces(analyzer: FaceAnalyzer, tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "a.png")
+    with analyzer:
+        (face,) = analyzer(picture())
+        assert analyzer(path) == analyzer(str(path)) == [face]
+    assert face.box == (16.0, 16.0, 144.0, 144.0)
+    assert face.gender in ("male", "female") and face.race == "White" and 0 < face.age < 90
+
+
+def test_ready_parts_are_taken_as_they_are(tiny_detector: Path, tiny_model: Path) -> None:  # noqa: F811
+    detector, attributes = FaceDetector(tiny_detector, threads=1), AttributeEstimator(tiny_model, threads=1)
+    analyzer = FaceAnalyzer(detector, attributes)
+    assert analyzer.detector is detector and analyzer.attributes is attributes
+    assert analyzer.spec == tiny_spec()
+
+
+def test_no_picture_is_an_image_error(analyzer: FaceAnalyzer, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="no picture at"):
+        analyzer(tmp_path / "none.jpg")
+    with pytest.raises(ImageError, match="expected a picture as a uint8"):
+        analyzer(np.zeros((4, 4), np.uint8))
+
+
+def test_the_package_offers_the_same_names() -> None:
+    assert edgeface.FaceAnalyzer is FaceAnalyzer and edgeface.Face is Face
+    assert edgeface.FaceDetector is FaceDetector and edgeface.AttributeEstimator is AttributeEstimator
+
+
+def test_a_face_holds_plain_values_and_the_likeliest_classes() -> None:
+    (face,) = faces_from(*arrays(1), tiny_spec())
+    assert (face.gender, face.race, face.track) == ("female", "Asian", None)
+    assert face.gender_confidence == pytest.approx(0.7) and face.race_confidence == pytest.approx(0.6)
+    assert all(type(value) is float for value in (*face.box, face.score, face.age, face.age_std, *face.landmarks[0]))
+
+
+def test_a_faces_json_has_the_agreed_keys_in_order() -> None:
+    (face,) = faces_from(*arrays(1), tiny_spec(), Tracks([7]))
+    data = json.loads(json.dumps(face.to_dict()))
+    assert list(data) == KEYS
+    assert data["track"] == 7 and data["age"] == 33.33 and data["landmarks"] == [[1.0, 1.0]] * 5
+
+
+def test_missing_landmarks_and_tracks_are_null() -> None:
+    (face,) = faces_from(*arrays(1, np.nan), tiny_spec(), Tracks([-1]))
+    data = json.loads(json.dumps(face.to_dict(), allow_nan=False))
+    assert data["landmarks"] is None and data["track"] is None
+
+
+def test_a_frames_json_names_where_it_is_from() -> None:
+    frame = Frame(np.zeros((4, 6, 3), np.uint8), 0.08, "clip.mp4", 2)
+    data = FrameResult(frame, tuple(faces_from(*arrays(2), tiny_spec()))).to_dict()
+    assert list(data) == ["source", "frame", "pts_s", "path", "width", "height", "faces"]
+    assert (data["frame"], data["pts_s"], data["width"], data["height"]) == (2, 0.08, 6, 4)
+    assert len(data["faces"]) == 2
+    assert FrameResult(Frame(frame.pixels), ()).to_dict()["pts_s"] is None
