@@ -24,6 +24,8 @@ _ENCODERS: tuple[tuple[str, dict[str, str]], ...] = (
 )
 _TICKS_PER_S = 60_000
 """Time base: whole ticks for the usual frame rates, and below the 65,535 that MPEG-4 allows."""
+_BT601 = 5
+"""FFmpeg's number for the colour matrix that frames are converted with."""
 _STILL_S = 0.5
 """How long a picture without a time is shown."""
 
@@ -77,6 +79,7 @@ class VideoSink(ContextSink):
         self._stream.width, self._stream.height = width + width % 2, height + height % 2
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, _TICKS_PER_S)
+        self._stream.codec_context.colorspace = _BT601  # players guess BT.709 for large frames
 
     def _tick(self, pts_s: float | None) -> int:
         last = self._ticks[-1] if self._ticks else -1

@@ -155,9 +155,9 @@ def test_a_failing_sink_ends_the_run_and_the_others_stay_whole(
 )
 def test_people_in_real_clips_keep_their_numbers(
     shared: Path,
-    tiny_model: Path,
+    tiny_model: Path,  # noqa: F811
     name: str,
-    people: int,  # noqa: F811
+    people: int,
 ) -> None:
     yunet = shared / "models" / "face_detection_yunet_2026may.onnx"
     sink = ListSink()

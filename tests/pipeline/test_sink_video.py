@@ -43,6 +43,14 @@ def test_h264_with_its_index_in_front(tmp_path: Path) -> None:
     assert data.index(b"moov") < data.index(b"mdat")
 
 
+def test_colours_come_back_and_their_matrix_is_stated(tmp_path: Path) -> None:
+    pixels = np.full((64, 96, 3), (200, 40, 60), np.uint8)
+    (found,) = write(tmp_path / "a.mp4", [pixels], [0.0])
+    assert np.abs(found.pixels.astype(int) - pixels).mean() < 4
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert next(container.decode(video=0)).colorspace == 5  # BT.601
+
+
 def test_without_an_h264_encoder_it_is_mpeg4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sink_video, "_ENCODERS", (("no-such-encoder", {}), *sink_video._ENCODERS[1:]))
     times = [0.0, 0.04, 0.5]
