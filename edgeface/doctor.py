@@ -236,13 +236,10 @@ def _self_test(folder: Path | None, problems: list[str]) -> str:
         name, image = next(iter(portraits().items()))
         faces = analyzer(image)
     elapsed_ms = 1000 * (time.perf_counter() - start)
-    if len(faces) != 1:
-        problems.append(
-            f"self-test: found {len(faces)} faces on the portrait {name}, expected 1; install edgeface again"
-        )
-        return f"failed: {len(faces)} faces"
-    face = faces[0]
-    return f"passed: {name}, {face.gender}, {face.age:.0f} years, {elapsed_ms:.0f} ms with loading"
+    if not faces:
+        problems.append(f"self-test: no face found on the portrait {name}; install edgeface again")
+        return "failed: no face"
+    return f"passed: {name}, {faces[0].gender}, {faces[0].age:.0f} years, {elapsed_ms:.0f} ms with loading"
 
 
 def _imported(name: str, problems: list[str]) -> Any:

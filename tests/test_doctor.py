@@ -164,5 +164,5 @@ def test_files_that_cannot_be_read_are_empty(tmp_path: Path) -> None:
 def test_a_self_test_that_finds_no_face_fails(models: Path) -> None:
     write_tiny_detector(models / "detector.onnx", gain=0)
     report = doctor.examine(models)
-    assert report.facts["self_test"] == "failed: 0 faces"
-    assert "found 0 faces on the portrait" in report.problems[0]
+    assert report.facts["self_test"] == "failed: no face"
+    assert "no face found on the portrait" in report.problems[0]

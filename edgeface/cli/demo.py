@@ -121,7 +121,7 @@ def _typical(group: Sequence[Face]) -> Face:
     )
 
 
-def contact_sheet(pictures: Sequence[Image], cell: tuple[int, int] = (480, 270), columns: int = 2) -> Image:
+def contact_sheet(pictures: Sequence[Image], cell: tuple[int, int] = (640, 360), columns: int = 2) -> Image:
     """Pictures side by side, each fitted into a ``cell`` of (width, height) pixels: uint8 ``[H, W, 3]`` RGB."""
     import numpy as np
 

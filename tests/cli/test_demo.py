@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.cli.demo import contact_sheet
+from edgeface.api import Face
+from edgeface.cli.demo import _Watcher, contact_sheet
 from edgeface.images import read_image
+from edgeface.pipeline.face import FrameResult
+from edgeface.types import Frame
 from tests.cli.conftest import Cli
 from tests.fixtures import needs_weights, write_tiny_detector
 
@@ -29,7 +32,7 @@ def test_demo_with_the_shipped_models(tmp_path: Path, cli: Cli) -> None:
     assert all("female" in line for line in portraits)
     assert "frames/s" in result.out
     assert "wrote annotated.mp4, clip.mp4" in result.out
-    assert read_image(tmp_path / "out" / "contact.jpg").shape == (4 * 270, 2 * 480, 3)
+    assert read_image(tmp_path / "out" / "contact.jpg").shape == (4 * 360, 2 * 640, 3)
 
 
 def test_demo_without_any_face(tmp_path: Path, cli: Cli, tiny_model: Path) -> None:
@@ -38,6 +41,19 @@ def test_demo_without_any_face(tmp_path: Path, cli: Cli, tiny_model: Path) -> No
     assert result.code == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
     assert "150 frames, 0 faces, 0 people" in result.out
+
+
+def test_people_are_told_by_their_tracks() -> None:
+    def face(track: int | None, age: float, race: str) -> Face:
+        return Face((0, 0, 9, 9), 0.5, None, track, age, 5.0, "female", 0.9, race, 0.8)
+
+    watcher = _Watcher()
+    frame = Frame(np.zeros((9, 9, 3), np.uint8), 0.0)
+    for faces in [(face(2, 30, "Asian"), face(None, 99, "White")), (face(2, 40, "Asian"),), (face(2, 41, "White"),)]:
+        watcher.append(FrameResult(frame, faces))
+    ((track, typical),) = watcher.people()
+    assert (track, typical.age, typical.race) == (2, 37.0, "Asian")
+    assert [len(watcher.stills(count)) for count in (2, 3, 9)] == [2, 3, 3]
 
 
 @pytest.mark.parametrize(("count", "rows"), [(1, 1), (2, 1), (3, 2)])
