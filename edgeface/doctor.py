@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
-import json
 import os
 import platform
 import re
@@ -101,34 +100,6 @@ def examine(models: Path | None = None) -> Report:
     return Report(facts, tuple(problems), tuple(hints))
 
 
-def model_info(path: str | os.PathLike[str]) -> Facts:
-    """Contract, inputs and outputs, size and sha256 of a model file, an attribute network or a face detector.
-
-    Raises ``ArtifactError`` or ``SpecError`` for a file that is neither.
-    """
-    from edgeface.artifact import detector_spec, model_spec, onnx_metadata, sha256_file
-    from edgeface.pipeline.detector_families import recognise
-    from edgeface.runtime.base import open_backend
-    from edgeface.spec import MODEL_KEY
-
-    facts: Facts = {"path": str(path)}
-    metadata = onnx_metadata(path)
-    spec = model_spec(path) if MODEL_KEY in metadata else detector_spec(path)
-    with open_backend(path) as backend:
-        if MODEL_KEY in metadata:
-            facts["kind"] = "attribute network"
-        else:
-            facts["kind"] = f"face detector ({recognise(backend.outputs, detector_spec(path), f'`{path}`').name})"
-        facts |= {"bytes": Path(path).stat().st_size, "sha256": sha256_file(path), "device": backend.device}
-        for side in ("inputs", "outputs"):
-            facts[side] = [
-                {"name": info.name, "dtype": str(info.dtype), "shape": list(info.shape)}
-                for info in getattr(backend, side)
-            ]
-    facts["spec"] = None if spec is None else json.loads(spec.to_json())
-    return facts
-
-
 def _cpu() -> Facts:
     text = _text("/proc/cpuinfo")
     name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
@@ -219,6 +190,8 @@ def _models(folder: Path | None, problems: list[str]) -> list[Facts]:
     found = []
     for name in _MODELS:
         try:
+            from edgeface.model_info import model_info  # may miss a package itself
+
             facts = model_info(_model(folder, name))
             found.append({"name": name, "kind": facts["kind"], "bytes": facts["bytes"], "sha256": facts["sha256"]})
         except (EdgefaceError, ImportError) as error:

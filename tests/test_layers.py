@@ -23,7 +23,7 @@ LAYERS = (
     ),
     ("edgeface.export", "edgeface.runtime", "edgeface.images"),
     ("edgeface.pipeline", "edgeface.api", "edgeface.demo_clip"),
-    ("edgeface.evaluate", "edgeface.doctor"),
+    ("edgeface.evaluate", "edgeface.doctor", "edgeface.model_info"),
     ("edgeface.cli", "edgeface.__main__"),
 )
 OWNERS = {

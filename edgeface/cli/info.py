@@ -13,15 +13,15 @@ EXAMPLE = "Example: edgeface info model.onnx"
 
 
 def info(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file (.onnx).", show_default=False)],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file (.onnx or .pt2).", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Show what a model file says of itself.
 
-    Inputs, outputs, heads, training data, metrics and hashes. Knows attribute networks and face detectors, ours and
-    those of other families.
+    Inputs, outputs, heads, training data, metrics and hashes. Knows attribute networks, trained programs and face
+    detectors, ours and those of other families.
     """
-    from edgeface.doctor import model_info
+    from edgeface.model_info import model_info
 
     facts = model_info(model)
     if as_json:

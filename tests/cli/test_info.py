@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 from edgeface.artifact import sha256_file
 from tests.cli.conftest import Cli
 from tests.conftest import needs_shared
-from tests.fixtures import SIZE, tiny_spec
+from tests.fixtures import SIZE, tiny_spec, write_tiny_model
 
 
 def test_an_attribute_network(cli: Cli, tiny_model: Path) -> None:
@@ -37,3 +38,33 @@ def test_detectors_of_other_families(cli: Cli, shared: Path) -> None:
     assert kinds["face_detection_yunet_2026may.onnx"]["kind"] == "face detector (YuNet)"
     assert kinds["ultraface_rfb_320.onnx"]["kind"] == "face detector (UltraFace)"
     assert all(facts["spec"] is None for facts in kinds.values())
+
+
+def test_a_trained_program(cli: Cli, tmp_path: Path) -> None:
+    program = tmp_path / "model.pt2"
+    with zipfile.ZipFile(program, "w") as archive:
+        archive.writestr("model/extra/edgeface.spec", tiny_spec().to_json())
+    facts = cli("info", program, "--json").json()
+    assert (facts["kind"], facts["spec"]["name"]) == ("trained program", "tiny")
+    assert facts["sha256"] == sha256_file(program)
+
+
+def test_programs_that_are_none(cli: Cli, tmp_path: Path) -> None:
+    text, bare = tmp_path / "text.pt2", tmp_path / "bare.pt2"
+    text.write_text("no program")
+    with zipfile.ZipFile(bare, "w") as archive:
+        archive.writestr("model/version", "1")
+    for path, message in [
+        (text, "is not a torch.export program or is damaged; train or copy it again"),
+        (bare, "has no `edgeface.spec` inside, so nothing says how to feed it; train it again"),
+        (tmp_path / "none.pt2", f"cannot read model `{tmp_path / 'none.pt2'}`: No such file or directory"),
+    ]:
+        result = cli("info", path)
+        assert result.code == 1
+        assert message in result.err
+
+
+def test_a_model_without_a_spec_that_is_no_detector_either(cli: Cli, tmp_path: Path) -> None:
+    result = cli("info", write_tiny_model(tmp_path / "bare.onnx", ""))
+    assert result.code == 1
+    assert "is no face detector that edgeface knows: its outputs are age ('?',)" in result.err
