@@ -27,6 +27,7 @@ MAX_PIXELS = 1 << 27
 _JPEG_START, _PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL)  # neither a stuffed zero nor a restart marker
 _END_OF_IMAGE = 0xD9
+_LOG_SILENT = 0
 _SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _MARKERS_WITHOUT_LENGTH = frozenset({0x01, 0xD8})
 
@@ -105,14 +106,14 @@ def _decode_bgr(data: bytes) -> NDArray[np.generic] | None:
     """OpenCV's ``[H, W, 3]`` BGR of any depth, EXIF orientation applied; ``None`` where it cannot decode the bytes."""
     import cv2
 
-    logging = cv2.utils.logging
-    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)  # our one sentence is enough
+    set_log_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel  # OpenCV 4, 5
+    level = set_log_level(_LOG_SILENT)  # our one sentence is enough
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except cv2.error:
         return None
     finally:
-        logging.setLogLevel(level)
+        set_log_level(level)
 
 
 def _to_8_bits(pixels: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
