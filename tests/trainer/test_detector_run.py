@@ -17,9 +17,8 @@ from edgeface.pipeline.detect import FaceDetector  # noqa: E402
 from edgeface.types import Faces  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from trainer.detector import __main__ as cli  # noqa: E402
-from trainer.detector import sources, train  # noqa: E402
+from trainer.detector import data, sources, train  # noqa: E402
 from trainer.detector.config import Recipe, load_recipe  # noqa: E402
-from trainer.detector.data import Composed  # noqa: E402
 from trainer.detector.export import export, proof_batches, prove  # noqa: E402
 from trainer.detector.model import Detector  # noqa: E402
 from trainer.detector.train import fit, load_checkpoint, load_model  # noqa: E402
@@ -39,7 +38,7 @@ def trained(recipe: Recipe) -> Path:
 
 
 def test_pictures_are_reproducible_and_labelled_inside(recipe: Recipe) -> None:
-    stream, again = Composed(recipe), Composed(recipe)
+    stream, again = data.Composed(recipe), data.Composed(recipe)
     labelled = 0
     for index in range(12):
         item = stream[index]
@@ -52,6 +51,15 @@ def test_pictures_are_reproducible_and_labelled_inside(recipe: Recipe) -> None:
         )
     assert labelled > 0
     assert not torch.equal(stream[0]["image"], stream[1]["image"])
+
+
+def test_each_picture_is_shown_twice(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "_BLOCK", 3)
+    stream, late = data.Composed(recipe), data.Composed(recipe)
+    shown = [stream[index]["image"] for index in range(9)]
+    assert all(torch.equal(shown[index], shown[index + 3]) for index in range(3))
+    assert not any(torch.equal(shown[index], shown[index + 6]) for index in range(3))
+    assert torch.equal(late[4]["image"], shown[4]), "a run resumed in a second showing sees other pictures"
 
 
 def test_resuming_after_an_interruption_repeats_an_uninterrupted_run(

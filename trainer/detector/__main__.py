@@ -60,7 +60,7 @@ def _tune(recipe: Recipe) -> None:
     """Print a table; the best row goes into the recipe by hand."""
     from trainer.detector.evaluate import Agreement, sweep, teacher_answers
 
-    sizes = ((448, 1.0), (480, 1.2), (640, 1.0), (640, 1.5))
+    sizes = ((640, 1.0), (640, 1.2), (640, 1.5))
     thresholds = [step / 20 for step in range(6, 15)]
     answers = teacher_answers(recipe.shared, "validation")
     print("longest_px  upscale  threshold  part  faces  recall  precision  landmark_error")

@@ -32,13 +32,13 @@ class Recipe:
     # the network
     stem: int = 16
     widths: tuple[int, ...] = (16, 32, 48, 64)  # channels at strides 4, 8, 16, 32
-    blocks: tuple[int, ...] = (1, 3, 2, 2)  # 3x3 convolutions behind each stride's first one
-    neck: int = 32
+    blocks: tuple[int, ...] = (1, 3, 2, 1)  # 3x3 convolutions behind each stride's first one
+    neck: int = 64
     # the loss
     box_weight: float = 2.0
     landmark_weight: float = 2.0
     # the optimisation
-    steps: int = 12000
+    steps: int = 10000
     batch: int = 16
     lr: float = 4e-3  # the peak; linear warm-up, then half a cosine down to lr_final
     lr_final: float = 4e-5
@@ -48,7 +48,7 @@ class Recipe:
     seed: int = 1
     # the run time's defaults, chosen on the validation pictures (python -m trainer.detector tune)
     longest_px: int = 640
-    upscale: float = 1.5
+    upscale: float = 1.2
     score_threshold: float = 0.5
     nms_iou: float = 0.3
     # the machine

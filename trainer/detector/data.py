@@ -17,10 +17,15 @@ from trainer.detector.teacher import Teacher, targets
 
 TEACHER_FILE = "models/face_detection_yunet_2026may.onnx"
 _PEOPLED_SCORE = 0.5  # a training scene with such a face belongs to the real people
+_BLOCK = 2000  # pictures that are shown, and then shown once more
 
 
 class Composed(Dataset[dict[str, torch.Tensor]]):
-    """Picture number ``index`` of a run, always the same for the same recipe and seed."""
+    """The training stream: item ``index`` is always the same for the same recipe and seed.
+
+    Composing a picture costs as much as learning from it, so each is shown twice: ``_BLOCK`` new ones, then the same
+    again from memory.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -28,16 +33,25 @@ class Composed(Dataset[dict[str, torch.Tensor]]):
         self.scenes = sources.scenes(recipe.shared, "train", recipe.max_scenes)
         self._teacher: Teacher | None = None
         self._composer: Composer | None = None
+        self._shown_once: dict[int, dict[str, torch.Tensor]] = {}
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        picture = self.picture(index)
+        block, place = divmod(index, 2 * _BLOCK)
+        number = block * _BLOCK + place % _BLOCK
+        item = self._shown_once.pop(number, None) or self._labelled(number)
+        if place < _BLOCK:
+            self._shown_once[number] = item
+        return item
+
+    def _labelled(self, number: int) -> dict[str, torch.Tensor]:
+        picture = self.picture(number)
         assert self._teacher is not None
         answer = targets(self._teacher.dense(picture))
         arrays = {"image": picture, **{f.name: getattr(answer, f.name) for f in dataclasses.fields(answer)}}
         return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
 
-    def picture(self, index: int) -> np.ndarray:
-        """The picture alone, uint8 ``[crop_px, crop_px, 3]`` RGB."""
+    def picture(self, number: int) -> np.ndarray:
+        """Picture ``number`` alone, uint8 ``[crop_px, crop_px, 3]`` RGB."""
         if self._composer is None:  # late, so that each worker process opens its own session
             import cv2
 
@@ -46,7 +60,7 @@ class Composed(Dataset[dict[str, torch.Tensor]]):
             found = (self._teacher.detect(self.scenes[row], _PEOPLED_SCORE) for row in range(len(self.scenes)))
             peopled = [row for row, faces in enumerate(found) if len(faces)]
             self._composer = Composer(self.chips, self.scenes, peopled, self.recipe.crop_px)
-        return self._composer(np.random.default_rng([self.recipe.seed, index]))
+        return self._composer(np.random.default_rng([self.recipe.seed, number]))
 
 
 class _From(Sampler[int]):
