@@ -1,0 +1,88 @@
+"""A run on disk after every epoch, and back again so exactly that going on equals never having stopped."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from edgeface.artifact import atomic_path
+from edgeface.errors import ArtifactError, ConfigError
+from trainer.config import Config, config_from
+
+if TYPE_CHECKING:
+    from trainer.train import Run
+
+_MACHINE = frozenset({"out", "cache", "device", "threads", "detector", "utkface", "fairface", "fairface_labels"})
+"""Settings that may differ when a run goes on: where things lie and what computes. The rest shapes the result."""
+
+
+def checkpoint_path(config: Config) -> Path:
+    return Path(config.out) / "last.pt"
+
+
+def save(run: Run, config: Config) -> None:
+    """Write the run's whole state to ``last.pt`` (tensors and plain values only)."""
+    state = {
+        "config": {key: list(value) if isinstance(value, tuple) else value for key, value in config.to_dict().items()},
+        "net": run.net.state_dict(),
+        "ema": run.ema.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "schedule": _plain(run.schedule.state_dict()),
+        "scaler": run.scaler.state_dict(),
+        "epoch": run.epoch,
+        "stale": run.stale,
+        "best_penalty": run.best_penalty,
+        "best": run.best,
+        "rng": torch.get_rng_state(),
+        "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+    with atomic_path(checkpoint_path(config)) as temporary:
+        torch.save(state, temporary)
+
+
+def load(run: Run, config: Config) -> None:
+    """Bring ``run`` to the state of ``last.pt``. Raises ``ArtifactError`` or, for another recipe, ``ConfigError``."""
+    path = checkpoint_path(config)
+    state = read(path)
+    _check_same(config_from(state["config"], f"checkpoint `{path}`"), config, path)
+    run.net.load_state_dict(state["net"])
+    run.ema.load_state_dict(state["ema"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.schedule.load_state_dict(state["schedule"])
+    run.scaler.load_state_dict(state["scaler"])
+    run.epoch, run.stale = state["epoch"], state["stale"]
+    run.best_penalty, run.best = state["best_penalty"], state["best"]
+    torch.set_rng_state(state["rng"])
+    if state["rng_cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["rng_cuda"])
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A checkpoint's content, without unpickling code. Raises ``ArtifactError`` where it is missing or damaged."""
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except FileNotFoundError as error:
+        raise ArtifactError(f"no checkpoint at `{path}`: start the run without --resume") from error
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise ArtifactError(
+            f"`{path}` is not a checkpoint of this trainer or is damaged; remove it and start anew"
+        ) from error
+
+
+def _check_same(stored: Config, asked: Config, path: Path) -> None:
+    for item in fields(Config):
+        old, new = getattr(stored, item.name), getattr(asked, item.name)
+        if old != new and item.name not in _MACHINE:
+            raise ConfigError(
+                f"`{path}` was trained with {item.name} = {old}, now it is {new}; "
+                f"go on with --set {item.name}={old}, or start anew in another folder with --set out=DIR"
+            )
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """A schedule's numbers; its functions are rebuilt from the recipe."""
+    return {key: value for key, value in state.items() if isinstance(value, (int, float, str, bool, list))}

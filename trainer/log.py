@@ -1,0 +1,93 @@
+"""What a run says: a progress bar on a terminal or plain lines in a log, ``metrics.jsonl`` and TensorBoard."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeface.errors import SinkError
+
+if TYPE_CHECKING:
+    from trainer.config import Config
+    from trainer.data import Loaded
+
+
+class Log:
+    """Lines to stderr; per epoch one JSON line in ``out/metrics.jsonl`` and scalars in ``out/tensorboard``."""
+
+    def __init__(self, out: Path, resume: bool):
+        self.out, self.terminal = out, sys.stderr.isatty()
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            if not resume:
+                (out / "metrics.jsonl").write_text("")
+        except OSError as error:
+            raise SinkError(f"cannot write into `{out}`: {error.strerror or error}") from error
+        self.board = self._open_board()
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.board is not None:
+            self.board.close()
+
+    def say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def bar(self, title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        """Yield a function that counts steps done. Draws on a terminal only."""
+        if not self.terminal:
+            yield lambda _: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task(title, total=total)
+            yield lambda count: progress.advance(task, count)
+
+    def data(self, loaded: Loaded, config: Config) -> None:
+        """Say how many pictures there are and which were left out."""
+        samples = loaded.samples
+        for code, source in enumerate(loaded.skipped):
+            train, held_out = (len(samples.rows(f, code)) for f in (config.train_folds, config.validation_folds))
+            self.say(
+                f"{source}: {train} training and {held_out} validation pictures, {loaded.missed[source]} without a "
+                f"detected face (centre crop), {loaded.unreadable[source]} unreadable"
+            )
+            for name in loaded.skipped[source]:
+                self.say(f"{source}: skipped {name}")
+
+    def epoch(self, epoch: int, record: dict[str, Any]) -> None:
+        """Keep an epoch's figures in all three places."""
+        with open(self.out / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps({"epoch": epoch, **record}) + "\n")
+        scalars = dict(_flat(record))
+        if self.board is not None:
+            for name, value in scalars.items():
+                self.board.add_scalar(name, value, epoch)
+            self.board.flush()
+        self.say(f"epoch {epoch}: " + "  ".join(f"{name} {value:.4g}" for name, value in scalars.items()))
+
+    def _open_board(self) -> Any:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            self.say("tensorboard is not installed, metrics go to metrics.jsonl only")
+            return None
+        return SummaryWriter(str(self.out / "tensorboard"))
+
+
+def _flat(record: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for key, value in record.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}/")
+        else:
+            yield f"{prefix}{key}", float(value)

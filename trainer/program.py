@@ -1,0 +1,60 @@
+"""``model.pt2``: the trained network as a ``torch.export`` program, uint8 crops to answers, with its ``ModelSpec``."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgeface.artifact import atomic_path
+from edgeface.spec import MODEL_KEY, ModelSpec, default_heads
+from trainer.config import Config
+from trainer.model import Answer
+
+FOLD_RULE = {
+    "utkface": "int(sha1(date&time).hexdigest(), 16) % 10",
+    "fairface": "int(sha1(file without its ending).hexdigest(), 16) % 10",
+}
+
+
+def spec_of(config: Config, net: nn.Module, metrics: dict[str, Any]) -> ModelSpec:
+    """The contract of a network trained with ``config``; ``metrics`` are those of the validation folds."""
+    return ModelSpec(
+        name=config.name,
+        input_size=config.input_size,
+        alignment=config.alignment,
+        heads=default_heads(),
+        training={
+            "data": [name for name in ("utkface", "fairface") if getattr(config, name)],
+            "fold_rule": FOLD_RULE,
+            "train_folds": list(config.train_folds),
+            "validation_folds": list(config.validation_folds),
+            "parameters": sum(p.numel() for p in net.parameters()),
+        },
+        metrics=metrics,
+        weights_sha256=weights_sha256(net),
+    )
+
+
+def weights_sha256(net: nn.Module) -> str:
+    """Hex sha256 over the names and bytes of all weights and buffers, in name order."""
+    digest = hashlib.sha256()
+    for name, value in sorted(net.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_program(net: nn.Module, spec: ModelSpec, path: Path) -> Path:
+    """Write ``net`` as a program for batches of any size; the given network is left as it is."""
+    answer = Answer(copy.deepcopy(net).cpu().float().to(memory_format=torch.contiguous_format)).eval()
+    crops = torch.zeros((2, spec.input_size, spec.input_size, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        program = torch.export.export(answer, (crops,), dynamic_shapes=({0: torch.export.Dim("N", min=1, max=4096)},))
+    with atomic_path(path) as temporary:
+        torch.export.save(program, temporary, extra_files={MODEL_KEY: spec.to_json()})
+    return path

@@ -1,0 +1,31 @@
+"""The one place that imports torchvision, so that its transforms also work beside another build of torch.
+
+torchvision registers its compiled operators when it loads them. Where that library does not match the installed torch
+(a CUDA wheel beside a CPU build), merely importing torchvision fails with ``operator torchvision::nms does not exist``.
+The transforms need none of these operators, so declaring the missing names is enough.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from edgeface.errors import MissingDependencyError
+
+_OPERATORS = {
+    "nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+}
+
+try:
+    from torchvision.transforms import v2
+except ImportError as error:
+    raise MissingDependencyError.for_extra("torchvision", "train", "training") from error
+except RuntimeError as error:
+    if "torchvision::" not in str(error):
+        raise
+    for _name, _schema in _OPERATORS.items():
+        if not hasattr(torch.ops.torchvision, _name):
+            torch.library.define(f"torchvision::{_name}", _schema)
+    from torchvision.transforms import v2
+
+__all__ = ["v2"]
