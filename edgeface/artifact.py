@@ -45,6 +45,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o644)
         os.replace(temporary, target)
+    except SinkError:
+        raise
     except OSError as error:
         raise SinkError(f"cannot write `{target}`: {error.strerror or error}") from error
     finally:
