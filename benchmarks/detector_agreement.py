@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import fingerprint
 from edgeface.artifact import atomic_path, detector_spec, sha256_file
 from edgeface.errors import EdgefaceError
+from edgeface.machine import fingerprint
 from edgeface.pipeline.detect import shipped_model
 from trainer.detector.evaluate import report
 
@@ -53,9 +53,7 @@ def main() -> int:
     root = Path(__file__).resolve().parents[1]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="a detector's ONNX file (default: the shipped one)")
-    parser.add_argument(
-        "--shared", type=Path, default=root.parent / "shared", help="holds data/, media/, models/"
-    )
+    parser.add_argument("--shared", type=Path, default=root.parent / "shared", help="holds data/, media/, models/")
     parser.add_argument("--save", type=Path, help="write the figures to this JSON file")
     options = parser.parse_args()
     try:

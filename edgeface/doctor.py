@@ -8,18 +8,14 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
-import os
 import platform
-import re
-import shutil
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeface import __version__
+from edgeface import __version__, machine
 from edgeface.errors import EdgefaceError
 
 Facts = dict[str, Any]
@@ -50,11 +46,8 @@ _PACKAGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
 )
 """Module, the distributions that may hold it (the first is the one to install), the extra that brings it."""
 _PURPOSES = {"train": "training and exporting", "gpu": "running on the GPU", "serve": "the web page"}
-_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm")
-"""Instruction sets that decide how fast float32 and int8 networks run, as /proc/cpuinfo spells them."""
 _H264_ENCODER = "libx264"
 _MODELS = ("detector.onnx", "attributes.onnx")
-_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True)
@@ -80,14 +73,14 @@ def examine(models: Path | None = None) -> Report:
     """
     problems: list[str] = []
     hints: list[str] = []
-    jetson, gpu = _jetson(), _gpu()
+    jetson, gpu = machine.jetson(), machine.gpu()
     facts: Facts = {
         "edgeface": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "jetson": jetson,
-        "cpu": _cpu(),
-        "memory": _memory(),
+        "cpu": machine.cpu(),
+        "memory": machine.memory(),
         "gpu": gpu,
         "packages": _packages(problems, hints, has_gpu=gpu is not None),
         "onnxruntime_providers": _providers(problems),
@@ -100,50 +93,12 @@ def examine(models: Path | None = None) -> Report:
     return Report(facts, tuple(problems), tuple(hints))
 
 
-def _cpu() -> Facts:
-    text = _text("/proc/cpuinfo")
-    name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
-    known = set(flags[1].split()) if flags else set()
-    return {
-        "name": name[1] if name else platform.processor() or platform.machine(),
-        "architecture": platform.machine(),
-        "features": [feature for feature in _FEATURES if feature in known],
-        "cores": os.cpu_count(),
-        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-    }
-
-
-def _memory() -> Facts:
-    """Megabytes of the machine, less what a container's limit leaves."""
-    rows = dict(line.split(":", 1) for line in _text("/proc/meminfo").splitlines() if ":" in line)
-    megabytes = {name: int(rows[name].split()[0]) // 1024 for name in ("MemTotal", "MemAvailable") if name in rows}
-    limit = _text("/sys/fs/cgroup/memory.max").strip()
-    return {
-        "total_mb": megabytes.get("MemTotal"),
-        "available_mb": megabytes.get("MemAvailable"),
-        "container_limit_mb": int(limit) // 2**20 if limit.isdigit() else None,
-    }
-
-
-def _gpu() -> str | None:
-    """Name, driver and memory of the NVIDIA GPUs as nvidia-smi states them."""
-    return _first_line("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
-
-
-def _jetson() -> str | None:
-    """The board's name where this is a Jetson."""
-    name = _text("/proc/device-tree/model").strip("\0\n ")
-    release = _text("/etc/nv_tegra_release").splitlines()
-    return name if "Jetson" in name else (release[0] if release else None)
-
-
 def _packages(problems: list[str], hints: list[str], has_gpu: bool) -> Facts:
     """Version of every package edgeface can use, or ``None``; what is missing is named with the way to get it."""
     versions: Facts = {}
     missing: dict[str, list[str]] = {}
     for module, distributions, extra in _PACKAGES:
-        version = next(filter(None, map(_version, distributions)), None)
+        version = next(filter(None, map(machine.version, distributions)), None)
         versions[distributions[0]] = version or ("present" if _spec_exists(module) else None)
         if versions[distributions[0]] is None:
             missing.setdefault(extra, []).append(distributions[0])
@@ -169,7 +124,7 @@ def _video(problems: list[str], hints: list[str]) -> Facts:
     return {
         "pyav": module.__version__ if module else None,
         "h264_encoder": h264,
-        "ffmpeg_command": _first_line("ffmpeg", "-version"),
+        "ffmpeg_command": machine.first_line("ffmpeg", "-version"),
     }
 
 
@@ -227,28 +182,3 @@ def _imported(name: str, problems: list[str]) -> Any:
 def _spec_exists(module: str) -> bool:
     """Also true of a system package without pip's metadata, as JetPack's and distributions' are."""
     return module in sys.modules or importlib.util.find_spec(module) is not None
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _first_line(*command: str) -> str | None:
-    """The first line a command prints; ``None`` where there is no such command or it fails."""
-    if shutil.which(command[0]) is None:
-        return None
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip().splitlines()[0] if done.stdout.strip() else None
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edgeface import doctor
+from edgeface import doctor, machine
 from edgeface.artifact import sha256_file
 from edgeface.pipeline import detect
 from tests.cli.conftest import Cli, cli  # noqa: F401
@@ -97,7 +97,7 @@ def test_missing_packages_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_system_packages_count_as_present(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_version", lambda distribution: None)
+    monkeypatch.setattr(machine, "version", lambda distribution: None)
     problems: list[str] = []
     assert doctor._packages(problems, [], has_gpu=False)["numpy"] == "present"
     assert problems == []
@@ -134,10 +134,10 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert doctor._first_line("good") == "a"
-    assert doctor._first_line("bad") is None
-    assert doctor._first_line("silent") is None
-    assert doctor._first_line("no-such-command") is None
+    assert machine.first_line("good") == "a"
+    assert machine.first_line("bad") is None
+    assert machine.first_line("silent") is None
+    assert machine.first_line("no-such-command") is None
 
 
 def test_jetsons_are_told_about_jetpack(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
