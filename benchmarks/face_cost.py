@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.vgg_style import SIZE, write_vgg_style
-from edgeface.artifact import model_spec, sha256_file
+from edgeface.artifact import atomic_path, model_spec, sha256_file
 from edgeface.machine import fingerprint
 from edgeface.runtime.base import Backend, open_backend
 
@@ -83,11 +83,9 @@ def main() -> None:
     result = measure(options.seconds)
     text = json.dumps(result, indent=2)
     if options.save:
-        options.save.write_text(text + "\n", encoding="utf-8")
+        with atomic_path(options.save) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
     print(text)
-    print(
-        f"one face, one thread: {result['edgeface_ms']} ms, VGG-style {result['vgg_style_ms']} ms, ratio {result['ratio']}"
-    )
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_jetsons_are_told_about_jetpack(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = {"/proc/device-tree/model": "NVIDIA Jetson Orin Nano\0", "/proc/cpuinfo": "Features\t: fp asimd asimddp\n"}
-    monkeypatch.setattr(doctor, "_text", lambda path: texts.get(path, ""))
+    monkeypatch.setattr(machine, "_text", lambda path: texts.get(path, ""))
     report = doctor.examine(models)
     assert report.facts["jetson"] == "NVIDIA Jetson Orin Nano"
     assert report.facts["cpu"]["features"] == ["asimd", "asimddp"]
@@ -153,12 +153,12 @@ def test_jetsons_are_told_about_jetpack(models: Path, monkeypatch: pytest.Monkey
 
 def test_a_container_limit_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = {"/sys/fs/cgroup/memory.max": "536870912\n", "/proc/meminfo": "MemTotal: 2048 kB\nMemAvailable: 1024 kB\n"}
-    monkeypatch.setattr(doctor, "_text", lambda path: texts.get(path, ""))
-    assert doctor._memory() == {"total_mb": 2, "available_mb": 1, "container_limit_mb": 512}
+    monkeypatch.setattr(machine, "_text", lambda path: texts.get(path, ""))
+    assert machine.memory() == {"total_mb": 2, "available_mb": 1, "container_limit_mb": 512}
 
 
 def test_files_that_cannot_be_read_are_empty(tmp_path: Path) -> None:
-    assert doctor._text(str(tmp_path / "none")) == ""
+    assert machine._text(str(tmp_path / "none")) == ""
 
 
 def test_a_self_test_that_finds_no_face_fails(models: Path) -> None:

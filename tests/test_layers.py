@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 # Lowest first; the longest matching prefix decides.
 LAYERS = (
-    ("edgeface.errors", "edgeface.types", "edgeface.spec"),
+    ("edgeface.errors", "edgeface.types", "edgeface.spec", "edgeface.machine"),
     (
         "edgeface.geometry",
         "edgeface.preprocess",
