@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def save_program(net: nn.Module, spec: ModelSpec, path: Path) -> Path:
     crops = torch.zeros((2, spec.input_size, spec.input_size, 3), dtype=torch.uint8)
     with torch.no_grad():
         program = torch.export.export(answer, (crops,), dynamic_shapes=({0: torch.export.Dim("N", min=1, max=4096)},))
+    content = io.BytesIO()  # into memory, since torch names the archive's top folder after the file
+    torch.export.save(program, content, extra_files={MODEL_KEY: spec.to_json()})
     with atomic_path(path) as temporary:
-        torch.export.save(program, temporary, extra_files={MODEL_KEY: spec.to_json()})
+        temporary.write_bytes(content.getvalue())
     return path

@@ -195,27 +195,25 @@ def autocast(device: torch.device, amp: str) -> Any:
 
 def write_program(config: Config) -> Path:
     """``model.pt2`` of the last checkpoint."""
-    run, samples = _reload(config)
-    return write_program_of(run, samples, config)
+    run = _last_run(config)
+    return write_program_of(run, load_samples(config).samples if config.validation_folds else None, config)
 
 
-def write_program_of(run: Run, samples: Samples, config: Config) -> Path:
+def write_program_of(run: Run, samples: Samples | None, config: Config) -> Path:
     """``model.pt2`` of a run's best averaged weights (without validation: its last)."""
     net = run.chosen(config)
-    figures = evaluate(net, samples, config.validation_folds, run.device)
+    figures = {} if samples is None else evaluate(net, samples, config.validation_folds, run.device)
     return save_program(net, spec_of(config, net, figures), Path(config.out) / "model.pt2")
 
 
 def judge(config: Config, folds: frozenset[int]) -> dict[str, dict[str, float | int]]:
     """The metrics of the last checkpoint's chosen weights on ``folds``."""
-    run, samples = _reload(config)
-    return evaluate(run.chosen(config), samples, folds, run.device)
+    run = _last_run(config)
+    return evaluate(run.chosen(config), load_samples(config).samples, folds, run.device)
 
 
-def _reload(config: Config) -> tuple[Run, Samples]:
-    device = pick_device(config.device)
+def _last_run(config: Config) -> Run:
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
-    samples = load_samples(config).samples
-    run = Run.start(config, steps=1, device=device)
+    run = Run.start(config, steps=1, device=pick_device(config.device))
     checkpoint.load(run, config)
-    return run, samples
+    return run
