@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeface.pipeline.attributes import landmarks_of
 from edgeface.preprocess import align, centre_crop
 from edgeface.spec import AlignmentSpec
 from edgeface.types import Faces, Floats, Image
@@ -36,7 +37,7 @@ def chip_landmarks(detector: Detector, image: Image) -> Floats | None:
         faces = detector(framed)
         row = _main_face(faces, framed.shape[1], framed.shape[0], _MIN_SIDE_FRAC * min(height, width))
         if row is not None:
-            return np.asarray(faces.landmarks[row] - border, np.float32)
+            return np.asarray(landmarks_of(faces[row])[0] - border, np.float32)
     return None
 
 
@@ -57,6 +58,5 @@ def _main_face(faces: Faces, width: int, height: int, min_side_px: float) -> int
     sides = np.sqrt(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1))
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     distances = np.hypot(*(centres - [width / 2, height / 2]).T)
-    spread = np.ptp(faces.landmarks, axis=1).max(axis=1) if len(faces) else np.zeros(0)
-    merits = np.where((sides >= min_side_px) & (spread > 1), sides - distances, -np.inf)
+    merits = np.where(sides >= min_side_px, sides - distances, -np.inf)
     return int(merits.argmax()) if np.isfinite(merits).any() else None
