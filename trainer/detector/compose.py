@@ -213,6 +213,8 @@ def degrade(picture: Image, rng: Rng) -> Image:
         tone = np.arange(256, dtype=np.float32)[:, None] / 255
         gain = rng.uniform(0.55, 1.35) * rng.uniform(0.88, 1.12, 3)
         tone = tone ** np.exp(rng.normal(0, 0.3)) * gain + rng.normal(0, 0.05)
+        if rng.random() < 0.3:  # haze: little contrast, as behind glass or in a dim hall
+            tone = rng.uniform(0.0, 0.4) + tone * rng.uniform(0.3, 0.7)
         table = np.clip(tone * 255, 0, 255).astype(np.uint8)
         picture = cv2.LUT(picture, table[:, None, :])
     if rng.random() < 0.07:

@@ -39,7 +39,7 @@ def detector_loss(
     """
     logits, distances, offsets = outputs
     points, strides = (torch.from_numpy(part).to(logits.device) for part in anchors(*canvas, STRIDES))
-    positives = target["weights"].sum().clamp(min=1.0)
+    votes = (target["scores"] * (target["weights"] > 0)).sum().clamp(min=1.0)
     row, cell = target["weights"].nonzero(as_tuple=True)
     weight = target["weights"][row, cell]
     point, stride = points[cell], strides[cell, None]
@@ -49,11 +49,12 @@ def detector_loss(
     size = (goal[:, 2:] - goal[:, :2]).prod(dim=1).clamp(min=1.0).sqrt()[:, None]
     marks = point.repeat(1, 5) + offsets[row, cell] * stride
     goal_marks = target["landmarks"][row, cell]
-    error = F.smooth_l1_loss(marks / size, goal_marks / size, beta=0.02, reduction="none").sum(dim=1)
+    error = F.smooth_l1_loss(marks / size, goal_marks / size, beta=0.005, reduction="none").sum(dim=1)
+    sharp = (size[:, 0] / recipe.sharp_px).clamp(max=1.0)  # a tiny face's landmarks are mostly guesswork
     losses = {
-        "score": quality_focal_loss(logits, target["scores"]) / positives,
-        "box": (eiou_loss(box, goal) * weight * inside).sum() / positives,
-        "landmarks": (error * weight).sum() / positives,
+        "score": quality_focal_loss(logits, target["scores"]) / votes,
+        "box": (eiou_loss(box, goal) * weight * inside).sum() / weight.sum().clamp(min=1.0),
+        "landmarks": (error * weight * sharp).sum() / weight.sum().clamp(min=1.0),
     }
     total = losses["score"] + recipe.box_weight * losses["box"] + recipe.landmark_weight * losses["landmarks"]
     return {**losses, "total": total}
