@@ -95,7 +95,9 @@ def onnx_from_program(program: Any, spec: ModelSpec) -> Any:
             exported = torch.onnx.export(
                 program, dynamo=True, opset_version=OPSET + 1, input_names=["crops"], output_names=names, verbose=False
             )
-            model = onnx.version_converter.convert_version(exported.model_proto, OPSET)
+            model = exported.model_proto
+            _drop_newer_attributes(model)
+            model = onnx.version_converter.convert_version(model, OPSET)
             model, simplified = onnxsim.simplify(model)
     except Exception as error:  # three packages, each with errors of its own
         raise ExportError(f"the program cannot be written as ONNX opset {OPSET}: {_first_line(error)}") from error
@@ -162,6 +164,8 @@ def _plain_archive(path: Path, torch: Any) -> bytes:
         content = path.read_bytes()
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _check_entries(path, archive, torch)
+    except ArtifactError:
+        raise
     except FileNotFoundError as error:
         raise ArtifactError(f"no program at `{path}`: expected a model.pt2 that the trainer wrote") from error
     except OSError as error:
@@ -197,6 +201,15 @@ def _check_tensors(path: Path, content: bytes, torch: Any) -> None:
         torch.load(io.BytesIO(content), weights_only=True)
     except Exception as error:  # also pickle.UnpicklingError, which torch answers by unpickling everything
         raise ArtifactError(f"`{path}` holds pickled objects in its sample inputs, so it is refused") from error
+
+
+def _drop_newer_attributes(model: Any) -> None:
+    """Remove what opset 18 added to reductions where it says the default, since onnx's converter would leave it in."""
+    for node in model.graph.node:
+        if node.op_type.startswith("Reduce") and node.op_type != "ReduceSum":
+            newer = [item for item in node.attribute if item.name == "noop_with_empty_axes" and item.i == 0]
+            for item in newer:
+                node.attribute.remove(item)
 
 
 def _tidy(model: Any, onnx: Any) -> None:

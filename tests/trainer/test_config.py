@@ -1,0 +1,69 @@
+"""Recipes: files, overrides, and a sentence for each way they can be wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgeface.errors import ConfigError
+from tests.conftest import ROOT
+from trainer.config import Config, load_config
+
+RECIPES = sorted((ROOT / "trainer" / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_shipped_recipes_are_valid_and_start_with_their_command(path: Path) -> None:
+    load_config(path)
+    assert f"python -m trainer fit trainer/recipes/{path.name}" in path.read_text()
+
+
+def test_test_folds_are_never_trained_on() -> None:
+    for path in RECIPES:
+        config = load_config(path)
+        assert not {0, 1} & {*config.train_folds, *config.validation_folds}, path
+
+
+def test_overrides_win_over_the_file(tmp_path: Path) -> None:
+    recipe = tmp_path / "a.toml"
+    recipe.write_text('epochs = 3\nname = "a"\nwidths = [8, 16]\ndepths = [1, 1]\n')
+    config = load_config(recipe, ["epochs=5", "learning_rate=1", "out=some where", "train_folds=[4]"])
+    assert (config.epochs, config.learning_rate, config.name) == (5, 1.0, "a")
+    assert (config.out, config.train_folds, config.widths) == ("some where", (4,), (8, 16))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("epoch=3", "no setting `epoch`; the nearest is `epochs`"),
+        ("epochs", "--set epochs: expected key=value"),
+        ("epochs=many", "setting `epochs`: expected int, found 'many'"),
+        ("epochs=2.5", "setting `epochs`: expected int, found 2.5"),
+        ("epochs=true", "setting `epochs`: expected int, found True"),
+        ("widths=32", "setting `widths`: expected a list, found 32"),
+        ("epochs=0", "setting `epochs`: expected 1 or more, found 0"),
+        ("amp=half", "setting `amp`: expected auto or off or bf16 or fp16, found half"),
+        ("depths=[1]", "setting `depths`: expected one per stage"),
+        ("validation_folds=[3]", "setting `validation_folds`: expected folds that are not trained on"),
+    ],
+)
+def test_wrong_settings_say_what_is_wrong(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(None, [override])
+    assert message in str(raised.value)
+
+
+def test_files_that_are_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read recipe `.*none.toml`: No such file"):
+        load_config(tmp_path / "none.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("epochs 3")
+    with pytest.raises(ConfigError, match="recipe `.*broken.toml` is not valid TOML"):
+        load_config(broken)
+
+
+def test_the_template_is_centred_as_asked() -> None:
+    points = Config(eye_distance=0.4, centre_y=0.5).alignment.template
+    assert points[1][0] - points[0][0] == pytest.approx(0.4)
+    assert (points[0][1] + points[3][1]) / 2 == pytest.approx(0.5)
