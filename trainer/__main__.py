@@ -43,11 +43,15 @@ def fit(
 
 
 @app.command()
-def program(recipe: Recipe, settings: Set = None) -> None:
-    """Write model.pt2 from the last checkpoint, as fit does when it ends."""
+def program(
+    recipe: Recipe,
+    settings: Set = None,
+    folds: Annotated[str, typer.Option(help="Folds whose metrics the model is to carry, as in 0,1.")] = "",
+) -> None:
+    """Write model.pt2 from the last checkpoint."""
     from trainer.train import write_program
 
-    typer.echo(write_program(load_config(recipe, settings or ())))
+    typer.echo(write_program(load_config(recipe, settings or ()), _folds(folds) if folds else ()))
 
 
 @app.command()

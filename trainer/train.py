@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def fit(config: Config, resume: bool = False) -> Path:
             seconds = time.perf_counter() - began
             log.epoch(run.epoch, {"seconds": round(seconds, 1), "rate": run.rate, "loss": losses, **figures})
 
-        return write_program_of(run, samples, config)
+        return _save(run, config, evaluate(run.chosen(config), samples, config.validation_folds, device))
 
 
 def train_epoch(run: Run, samples: Samples, config: Config, amp: str, log: Log) -> dict[str, float]:
@@ -193,20 +193,19 @@ def autocast(device: torch.device, amp: str) -> Any:
     return torch.autocast(device.type, dtype, enabled=amp != "off")
 
 
-def write_program(config: Config) -> Path:
-    """``model.pt2`` of the last checkpoint."""
+def write_program(config: Config, folds: Collection[int]) -> Path:
+    """``model.pt2`` of the last checkpoint, its spec carrying the metrics on ``folds`` (none: no metrics)."""
     run = _last_run(config)
-    return write_program_of(run, load_samples(config).samples if config.validation_folds else None, config)
+    figures = evaluate(run.chosen(config), load_samples(config).samples, folds, run.device) if folds else {}
+    return _save(run, config, figures)
 
 
-def write_program_of(run: Run, samples: Samples | None, config: Config) -> Path:
-    """``model.pt2`` of a run's best averaged weights (without validation: its last)."""
+def _save(run: Run, config: Config, figures: dict[str, Any]) -> Path:
     net = run.chosen(config)
-    figures = {} if samples is None else evaluate(net, samples, config.validation_folds, run.device)
     return save_program(net, spec_of(config, net, figures), Path(config.out) / "model.pt2")
 
 
-def judge(config: Config, folds: frozenset[int]) -> dict[str, dict[str, float | int]]:
+def judge(config: Config, folds: Collection[int]) -> dict[str, dict[str, float | int]]:
     """The metrics of the last checkpoint's chosen weights on ``folds``."""
     run = _last_run(config)
     return evaluate(run.chosen(config), load_samples(config).samples, folds, run.device)

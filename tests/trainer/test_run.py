@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed (extra `trai
 
 from edgeface.artifact import model_spec  # noqa: E402
 from edgeface.errors import ArtifactError, ConfigError, DataError, SinkError  # noqa: E402
-from edgeface.export import export_onnx, proof_crops  # noqa: E402
+from edgeface.export import export_onnx, load_program, proof_crops  # noqa: E402
 from edgeface.runtime.base import open_backend  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from tests.fixtures import tiny_detector  # noqa: E402, F401
@@ -70,6 +70,16 @@ def test_the_smoke_recipe_from_pictures_to_onnx(smoke: Config, tmp_path: Path) -
         answer = backend.infer({"crops": proof_crops(48)[:3]})
     assert answer["age"].shape == (3,) and answer["race"].shape == (3, 5)
     assert np.allclose(answer["gender"].sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_program_carries_the_metrics_it_is_asked_for(smoke: Config) -> None:
+    first = load_program(train.fit(smoke))[1]
+    assert first.metrics == train.judge(smoke, smoke.validation_folds) != {}
+    without = load_program(train.write_program(smoke, ()))[1]
+    assert without.metrics == {} and without.weights_sha256 == first.weights_sha256
+    assert set(load_program(train.write_program(smoke, (0, 1)))[1].metrics) == {
+        "fairface"
+    }  # the chips have no such fold
 
 
 def test_going_on_equals_never_having_stopped(smoke: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
