@@ -39,7 +39,7 @@ class Recipe:
     landmark_weight: float = 4.0
     sharp_px: float = 40.0  # faces smaller than this count less in the landmark loss
     # the optimisation
-    steps: int = 11000
+    steps: int = 10500
     batch: int = 16
     lr: float = 4e-3  # the peak; linear warm-up, then half a cosine down to lr_final
     lr_final: float = 4e-5
