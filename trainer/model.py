@@ -53,7 +53,11 @@ class Bottleneck(nn.Module):
 
 
 class AttributeNet(nn.Module):
-    """uint8 crops ``[N, S, S, 3]`` RGB → ``Logits``. Normalisation is inside."""
+    """uint8 crops ``[N, S, S, 3]`` RGB → ``Logits``. Normalisation is inside.
+
+    The loss's class weights teach the network inflated odds for rare races. They keep those from collapsing while it
+    learns; in evaluation mode they are divided out again, so that the answer states the data's own odds.
+    """
 
     def __init__(self, config: Config):
         super().__init__()
@@ -69,13 +73,18 @@ class AttributeNet(nn.Module):
         self.age = nn.Linear(channels, AGE_BINS)
         self.gender = nn.Linear(channels, len(GENDERS))
         self.race = nn.Linear(channels, len(RACES))
+        log_weights = torch.tensor(config.race_class_weights).log()
+        self.register_buffer("race_log_weights", log_weights, persistent=False)  # known from the recipe
 
     def forward(self, crops: Tensor) -> Logits:
         x = normalise(crops)
         if not torch.compiler.is_exporting():
             x = x.contiguous(memory_format=torch.channels_last)
         features = self.dropout(self.pool(self.body(x)))
-        return Logits(self.age(features), self.gender(features), self.race(features))
+        race = self.race(features)
+        return Logits(
+            self.age(features), self.gender(features), race if self.training else race - self.race_log_weights
+        )
 
 
 class _PositionPool(nn.Module):

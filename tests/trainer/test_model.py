@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
@@ -56,6 +58,16 @@ def test_an_answer_does_not_depend_on_its_batch() -> None:
         together, alone = answer(crops(4)), answer(crops(4)[2:3])
     for whole, one in zip(together, alone):
         assert torch.allclose(whole[2:3], one, atol=1e-5)
+
+
+def test_class_weights_are_divided_out_of_the_answer() -> None:
+    even = AttributeNet(dataclasses.replace(SMALL, race_class_weights=(1.0,) * 5)).eval()
+    weighted = AttributeNet(dataclasses.replace(SMALL, race_class_weights=(1.0, 1.0, 1.0, 1.0, 2.0))).eval()
+    weighted.load_state_dict(even.state_dict())
+    with torch.inference_mode():
+        before, after = (Answer(net)(crops(4))[3] for net in (even, weighted))
+    odds = (after[:, 4] / after[:, 0]) / (before[:, 4] / before[:, 0])
+    assert odds.tolist() == pytest.approx([0.5] * 4, rel=1e-4)
 
 
 def test_normalisation_is_symmetric() -> None:
