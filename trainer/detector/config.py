@@ -38,6 +38,9 @@ class Recipe:
     box_weight: float = 2.0
     landmark_weight: float = 4.0
     sharp_px: float = 40.0  # faces smaller than this count less in the landmark loss
+    # a second run
+    init: str = ""  # a checkpoint whose averaged weights this run starts from
+    frozen_stages: int = 0  # the stem and this many stages keep their weights, which saves half of a step's time
     # the optimisation
     steps: int = 10500
     batch: int = 16

@@ -53,8 +53,8 @@ def detector_loss(
     sharp = (size[:, 0] / recipe.sharp_px).clamp(max=1.0)  # a tiny face's landmarks are mostly guesswork
     losses = {
         "score": quality_focal_loss(logits, target["scores"]) / votes,
-        "box": (eiou_loss(box, goal) * weight * inside).sum() / weight.sum().clamp(min=1.0),
-        "landmarks": (error * weight * sharp).sum() / weight.sum().clamp(min=1.0),
+        "box": (eiou_loss(box, goal) * weight * inside).sum() / weight.sum().clamp(min=0.1),
+        "landmarks": (error * weight * sharp).sum() / weight.sum().clamp(min=0.1),
     }
     total = losses["score"] + recipe.box_weight * losses["box"] + recipe.landmark_weight * losses["landmarks"]
     return {**losses, "total": total}

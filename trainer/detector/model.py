@@ -58,6 +58,20 @@ class Head(nn.Module):
         return torch.cat([self.score(x), self.shape(x)], dim=1).flatten(2).transpose(1, 2)
 
 
+class LandmarkRefiner(nn.Module):
+    """A correction of the landmarks, shared by all strides, zero at first: ``[N, C, H, W]`` to ``[N, H*W, 10]``."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        correction = nn.Conv2d(channels, 10, 1)
+        nn.init.zeros_(correction.weight)
+        self.layers = nn.Sequential(separable(channels, channels), separable(channels, channels), correction)
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer: Tensor = self.layers(x)
+        return answer.flatten(2).transpose(1, 2)
+
+
 class Detector(nn.Module):
     """uint8 ``[N, H, W, 3]`` RGB to score logits ``[N, A]``, box distances ``[N, A, 4]``, landmarks ``[N, A, 10]``.
 
@@ -73,6 +87,7 @@ class Detector(nn.Module):
         self.lateral = nn.ModuleList(conv_bn_relu(width, neck, kernel=1) for width in widths[1:])
         self.smooth = nn.ModuleList(separable(neck, neck) for _ in STRIDES)
         self.heads = nn.ModuleList(Head(neck) for _ in STRIDES)
+        self.refiner = LandmarkRefiner(neck)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = self.stem((image.permute(0, 3, 1, 2).to(torch.float32) - 127.5) * (1 / 64))
@@ -83,9 +98,15 @@ class Detector(nn.Module):
         pyramid = [lateral(level) for lateral, level in zip(self.lateral, maps[1:])]
         for level in (1, 0):  # top down, as in feature pyramid networks (Lin et al., CVPR 2017)
             pyramid[level] = pyramid[level] + F.interpolate(pyramid[level + 1], scale_factor=2.0, mode="nearest")
-        answers = [head(smooth(level)) for head, smooth, level in zip(self.heads, self.smooth, pyramid)]
-        raw = torch.cat(answers, dim=1).float()
-        return raw[..., 0], raw[..., 1:5].clamp(max=_MAX_LOG_DISTANCE).exp(), raw[..., 5:]
+        pyramid = [smooth(level) for smooth, level in zip(self.smooth, pyramid)]
+        raw = torch.cat([head(level) for head, level in zip(self.heads, pyramid)], dim=1).float()
+        correction = torch.cat([self.refiner(level) for level in pyramid], dim=1).float()
+        return raw[..., 0], raw[..., 1:5].clamp(max=_MAX_LOG_DISTANCE).exp(), raw[..., 5:] + correction
+
+    def freeze(self, stages: int) -> None:
+        """Keep the stem and the first ``stages`` stages as they are: no gradients, no new running statistics."""
+        for part in (self.stem, *self.stages[:stages]) if stages else ():
+            part.eval().requires_grad_(False)
 
 
 class ExportedDetector(nn.Module):

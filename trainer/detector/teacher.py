@@ -14,7 +14,7 @@ from edgeface.runtime.base import open_backend
 from edgeface.types import Faces, Floats, Image
 
 STRIDES = (8, 16, 32)
-_SHARPNESS = 4.0  # exponent of a cell's score, relative to its face's best, in the weight of box and landmarks
+_SHARPNESS = 6.0  # exponent of a cell's score in the weight of box and landmarks
 NMS_IOU = 0.3  # OpenCV's default for this network
 FACE_SCORE, IGNORE_SCORE = 0.7, 0.3  # a face from 0.7, in between a detection counts neither way
 MIN_FACE_PX = 24  # shorter side of a box below which a detection counts neither way
@@ -89,8 +89,8 @@ def targets(dense: DenseFaces) -> Targets:
 
     The score is the teacher's own (a soft label: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015),
     which settles assignment, ignored faces and hard negatives at once. Box and landmarks are those of the face that
-    survives suppression, shared by all cells that voted for it, so that neighbouring cells agree; cells that come
-    close to the best one's score, and so may win at run time, weigh most.
+    survives suppression, shared by all cells that voted for it, so that neighbouring cells agree; the surest
+    cells weigh most by far, since what the teacher itself doubts has landmarks that are hardly more than noise.
     """
     weights = np.zeros_like(dense.scores)
     boxes, landmarks = np.zeros_like(dense.boxes), np.zeros((len(weights), 10), np.float32)
@@ -100,6 +100,6 @@ def targets(dense: DenseFaces) -> Targets:
         overlap = iou_matrix(dense.boxes[voters], kept.boxes)
         owner = overlap.argmax(axis=1)
         voters, owner = voters[overlap.max(axis=1) > NMS_IOU], owner[overlap.max(axis=1) > NMS_IOU]
-        weights[voters] = (dense.scores[voters] / kept.scores[owner]) ** _SHARPNESS
+        weights[voters] = dense.scores[voters] ** _SHARPNESS
         boxes[voters], landmarks[voters] = kept.boxes[owner], kept.landmarks[owner].reshape(-1, 10)
     return Targets(dense.scores, boxes, landmarks, weights)

@@ -36,7 +36,11 @@ def fit(recipe: Recipe, resume: bool = False) -> Path:
     out.mkdir(parents=True, exist_ok=True)
 
     model = Detector(recipe).to(memory_format=torch.channels_last)
+    if recipe.init:
+        model.load_state_dict(load_checkpoint(Path(recipe.init), recipe)["averaged"])
     averaged = copy.deepcopy(model).eval()
+    model.train()
+    model.freeze(recipe.frozen_stages)
     optimiser = torch.optim.AdamW(_parameter_groups(model, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.99))
     step = 0
     if resume:
@@ -49,7 +53,6 @@ def fit(recipe: Recipe, resume: bool = False) -> Path:
         f"{parameter_count(model):,} parameters, step {step} of {recipe.steps} to {recipe.batch} pictures", flush=True
     )
 
-    model.train()
     canvas = (recipe.crop_px, recipe.crop_px)
     sums, started = dict.fromkeys(("score", "box", "landmarks", "total"), 0.0), time.perf_counter()
     for batch in batches(recipe, step):
@@ -106,8 +109,8 @@ def load_model(path: Path) -> tuple[Detector, dict[str, Any]]:
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Convolution kernels decay; biases and normalisation do not."""
-    kernels = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
+    kernels = [p for p in model.parameters() if p.ndim > 1 and p.requires_grad]
+    others = [p for p in model.parameters() if p.ndim <= 1 and p.requires_grad]
     return [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
