@@ -13,13 +13,9 @@ import pytest
 from edgeface.geometry import template
 from edgeface.spec import DETECTOR_KEY, MODEL_KEY, AlignmentSpec, DetectorSpec, ModelSpec, default_heads
 from edgeface.types import Image
-from tests.conftest import ROOT
 
 SIZE = 32
 """Crop side of the tiny attribute network in pixels."""
-needs_weights = pytest.mark.skipif(
-    not (ROOT / "edgeface" / "assets" / "models" / "attributes.onnx").is_file(), reason="the shipped weights are absent"
-)
 CELL = 32
 """The tiny detector's only stride with answers: a red square of this side, on this grid, is a face."""
 

@@ -15,7 +15,7 @@ from edgeface import doctor, machine
 from edgeface.artifact import sha256_file
 from edgeface.pipeline import detect
 from tests.cli.conftest import Cli, cli  # noqa: F401
-from tests.fixtures import needs_weights, tiny_detector, tiny_model, write_tiny_detector  # noqa: F401
+from tests.fixtures import tiny_detector, tiny_model, write_tiny_detector  # noqa: F401
 
 
 @pytest.fixture
@@ -26,7 +26,6 @@ def models(tmp_path: Path, tiny_model: Path, tiny_detector: Path) -> Path:  # no
     return tmp_path
 
 
-@needs_weights
 def test_this_machine(cli: Cli) -> None:  # noqa: F811
     result = cli("doctor", "--json")
     report = result.json()
@@ -41,7 +40,6 @@ def test_this_machine(cli: Cli) -> None:  # noqa: F811
     assert models == {name: sha256_file(detect.shipped_model(name)) for name in ("detector.onnx", "attributes.onnx")}
 
 
-@needs_weights
 def test_for_people(cli: Cli) -> None:  # noqa: F811
     result = cli("doctor")
     assert result.code == 0
