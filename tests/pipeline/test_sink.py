@@ -4,6 +4,7 @@ import csv
 import json
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,18 @@ def pixels(width: int = 96, height: int = 64) -> Image:
     return np.full((height, width, 3), 90, np.uint8)
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """No file may grow beyond 8 kB, as on a disk that is full (Python ignores the signal, so writing fails)."""
+    """No file may grow beyond 8 kB, as on a disk that is full (Python ignores the signal, so writing fails).
+
+    No fixture: pytest reports a test before it ends its fixtures, and its own log may be longer than that.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize(
@@ -120,9 +126,10 @@ def test_an_error_before_the_first_result_leaves_nothing(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("name", [*FILES, "pictures/"])
-def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(tmp_path: Path, name: str, full_disk: None) -> None:
+def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(tmp_path: Path, name: str) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
     with (
+        full_disk(),
         pytest.raises(SinkError, match=r"cannot write `.*`: File too large") as caught,
         open_sink(f"{tmp_path}/{name}") as sink,
     ):
@@ -145,8 +152,8 @@ def test_a_directory_without_permission_is_named(tmp_path: Path, monkeypatch: py
         open_sink(tmp_path)
 
 
-def test_an_existing_file_survives_a_failure(tmp_path: Path, full_disk: None) -> None:
+def test_an_existing_file_survives_a_failure(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("old\n")
-    with pytest.raises(SinkError), open_sink(tmp_path / "a.jsonl") as sink:
+    with full_disk(), pytest.raises(SinkError), open_sink(tmp_path / "a.jsonl") as sink:
         sink.append(result(pixels(), source="x" * 20_000))
     assert (tmp_path / "a.jsonl").read_text() == "old\n"
