@@ -5,7 +5,12 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# The same examples every time, and no clock: a busy machine is no failure.
+hypothesis.settings.register_profile("edgeface", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("edgeface")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
