@@ -3,8 +3,10 @@
     python -m benchmarks.detector_agreement [--shared ../shared] [--save benchmarks/results/detector_agreement.json]
 
 Teacher: OpenCV Zoo's YuNet at each picture's original size. Its faces of score 0.7 or more and at least 24 px count;
-its other detections from score 0.3 count neither way. A face is found where the boxes' IoU is 0.5 or more; landmark
-errors are fractions of the teacher's eye distance. Pictures: the test scenes and clips of trainer/detector/sources.py.
+its other detections from score 0.3 count neither way. A face is found where the boxes' IoU is 0.5 or more. Landmark
+errors are mean distances in eye distances: `landmark_error` from the teacher's one look at the whole picture,
+`steady_error` from what it agrees on when it is shown the face upright, enlarged and mirrored (`steady_faces` of them;
+trainer/detector/consensus.py). Pictures: the test scenes and clips of trainer/detector/sources.py.
 """
 
 from __future__ import annotations
@@ -22,7 +24,17 @@ from edgeface.pipeline.detect import shipped_model
 from trainer.detector.evaluate import report
 
 TARGETS = {"recall": 0.90, "precision": 0.90, "landmark_error": 0.06}
-COLUMNS = ("pictures", "teacher_faces", "found", "false_alarms", "recall", "precision", "landmark_error")
+COLUMNS = (
+    "pictures",
+    "teacher_faces",
+    "found",
+    "false_alarms",
+    "recall",
+    "precision",
+    "landmark_error",
+    "steady_faces",
+    "steady_error",
+)
 
 
 def measure(model: Path, shared: Path) -> dict[str, Any]:

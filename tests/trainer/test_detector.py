@@ -6,17 +6,21 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
 from edgeface.errors import ConfigError, DataError  # noqa: E402
 from edgeface.postprocess import anchors, decode_detector, nms  # noqa: E402
 from edgeface.types import Faces  # noqa: E402
-from trainer.detector.compose import Composer, paste  # noqa: E402
+from trainer.detector.compose import Composer  # noqa: E402
 from trainer.detector.config import Recipe, load_recipe  # noqa: E402
-from trainer.detector.evaluate import Agreement, agreement, compare  # noqa: E402
+from trainer.detector.evaluate import Agreement, Answer, agreement, compare  # noqa: E402
 from trainer.detector.losses import detector_loss, eiou_loss, quality_focal_loss  # noqa: E402
+from trainer.detector.marked import Marked, MarkedPictures  # noqa: E402
 from trainer.detector.model import STRIDES, Detector, ExportedDetector, parameter_count  # noqa: E402
+from trainer.detector.paste import paste  # noqa: E402
 from trainer.detector.teacher import DenseFaces, targets  # noqa: E402
 from trainer.detector.train import fit, learning_rate, load_checkpoint  # noqa: E402
 
@@ -36,7 +40,7 @@ def dense_face(size: int = 64, radius: float = 9.0, score: float = 0.9) -> Dense
 
 
 def batch_of(dense: DenseFaces, image: np.ndarray) -> dict[str, torch.Tensor]:
-    answer = targets(dense)
+    answer = targets(dense, MARKS[None])
     arrays = {"image": image, **{field.name: getattr(answer, field.name) for field in dataclasses.fields(answer)}}
     return {name: torch.from_numpy(np.ascontiguousarray(array))[None] for name, array in arrays.items()}
 
@@ -66,18 +70,28 @@ def test_outputs_follow_the_contract(batch: int, height: int, width: int) -> Non
 
 def test_targets_share_the_surviving_face_among_its_voters() -> None:
     dense = dense_face()
-    answer = targets(dense)
+    answer = targets(dense, MARKS[None] + 1)
     voters = dense.scores >= 0.3
     best = dense.scores.argmax()
     assert voters.sum() > 3
     assert np.array_equal(answer.weights > 0, voters)
     assert np.array_equal(answer.boxes[voters], np.tile(dense.boxes[best], (voters.sum(), 1)))
-    assert np.array_equal(answer.landmarks[voters][0], MARKS.ravel())
+    assert np.array_equal(answer.mark_weights, answer.weights)
+    assert np.array_equal(answer.landmarks[voters][0], MARKS.ravel() + 1), "known landmarks, not the teacher's"
     assert np.array_equal(answer.scores, dense.scores)
 
 
+@pytest.mark.parametrize(
+    "marks", [MARKS[None][:0], MARKS[None] + 30, (MARKS - MARKS.mean(0))[None] * 0.2 + MARKS.mean(0)]
+)
+def test_landmarks_that_belong_to_no_face_teach_nothing(marks: np.ndarray) -> None:
+    answer = targets(dense_face(), marks)
+    assert answer.weights.any() and not answer.mark_weights.any()
+
+
 def test_targets_of_a_picture_without_faces_have_no_weight() -> None:
-    assert not targets(dense_face(score=0.1)).weights.any()
+    answer = targets(dense_face(score=0.1), MARKS[None])
+    assert not answer.weights.any() and not answer.mark_weights.any()
 
 
 def test_quality_focal_loss_is_least_at_the_soft_target() -> None:
@@ -166,27 +180,43 @@ def faces_of(*rows: tuple[float, list[float]]) -> Faces:
     return Faces(boxes, np.array([score for score, _ in rows], np.float32), eyes)
 
 
+def answer(faces: Faces, steady: np.ndarray | None = None) -> Answer:
+    return Answer(faces, np.full((len(faces), 5, 2), np.nan, np.float32) if steady is None else steady)
+
+
 def test_agreement_counts_found_missed_and_false() -> None:
     teacher = faces_of((0.9, [0, 0, 40, 40]), (0.8, [100, 0, 140, 40]))
     found = faces_of((0.9, [2, 0, 42, 40]), (0.7, [3, 0, 43, 40]), (0.6, [300, 0, 340, 40]))
-    result = compare(found, teacher)
+    result = compare(found, answer(teacher))
     assert (result.teacher_faces, result.found, result.false_alarms) == (2, 1, 2)
     assert result.recall == 0.5 and result.precision == pytest.approx(1 / 3)
     assert result.landmark_error == pytest.approx(0.2)
+    assert result.steady_errors == ()
+
+
+def test_steady_landmarks_are_judged_where_they_are_known() -> None:
+    teacher = faces_of((0.9, [0, 0, 40, 40]), (0.8, [100, 0, 140, 40]))
+    steady = teacher.landmarks.copy()
+    steady[0, :, 0] += 3
+    steady[1] = np.nan
+    result = compare(teacher, answer(teacher, steady))
+    assert result.landmark_errors == (0.0, 0.0)
+    assert result.steady_errors == pytest.approx((0.3,))
+    assert result.summary()["steady_faces"] == 1 and result.summary()["steady_error"] == 0.3
 
 
 @pytest.mark.parametrize(("score", "side"), [(0.5, 40), (0.9, 23)])
 def test_doubtful_and_tiny_faces_count_neither_way(score: float, side: float) -> None:
     teacher = faces_of((score, [0, 0, side, side]))
     for found in (teacher, Faces.empty()):
-        result = compare(found, teacher)
+        result = compare(found, answer(teacher))
         assert (result.teacher_faces, result.found, result.false_alarms) == (0, 0, 0)
 
 
 def test_agreement_adds_up_over_pictures() -> None:
     one = faces_of((0.9, [0, 0, 40, 40]))
     image = picture()
-    total = agreement(lambda _: one, [(image, one), (image, Faces.empty()), (image, one)])
+    total = agreement(lambda _: one, [(image, answer(one)), (image, answer(Faces.empty())), (image, answer(one))])
     assert total == Agreement(3, 2, 2, 1, (0.0, 0.0))
     assert total.summary()["precision"] == 0.6667
     assert Agreement().summary()["recall"] is None
@@ -194,22 +224,72 @@ def test_agreement_adds_up_over_pictures() -> None:
 
 def test_paste_stays_in_place_and_tolerates_every_position() -> None:
     rng = np.random.default_rng(0)
-    patch = np.full((50, 50, 3), 255, np.uint8)
+    patch = Marked.bare(np.full((50, 50, 3), 255, np.uint8))
     for centre in ([32.0, 32.0], [0.0, 63.0], [-500.0, 10.0]):
-        canvas = np.zeros((64, 64, 3), np.uint8)
+        canvas = Marked.bare(np.zeros((64, 64, 3), np.uint8))
         paste(canvas, patch, 20, np.array(centre), rng)
-        rows, columns = np.nonzero(canvas.max(axis=2))
+        rows, columns = np.nonzero(canvas.image.max(axis=2))
         assert (len(rows) > 0) == (centre[0] >= 0)
         if len(rows):
             assert np.abs(rows - centre[1]).max() < 18 and np.abs(columns - centre[0]).max() < 18
 
 
+def spot() -> Marked:
+    """A chip with one white spot, and all five landmarks on it."""
+    image = np.zeros((60, 60, 3), np.uint8)
+    image[20:24, 34:38] = 255
+    return Marked(image, np.tile(np.array([36.0, 22.0], np.float32), (1, 5, 1)))
+
+
+def brightest(image: np.ndarray) -> np.ndarray:
+    """The middle of what is bright, x and y, from the picture's corner."""
+    rows, columns = np.nonzero(image.max(axis=2) > 90)
+    return np.array([columns.mean() + 0.5, rows.mean() + 0.5])
+
+
+@given(seed=st.integers(0, 10_000), side=st.floats(40, 110))
+def test_landmarks_travel_with_a_pasted_patch(seed: int, side: float) -> None:
+    canvas = Marked.bare(np.zeros((160, 160, 3), np.uint8))
+    paste(canvas, spot(), side, np.array([80.0, 80.0]), np.random.default_rng(seed))
+    assert canvas.marks.shape == (1, 5, 2)
+    assert np.abs(canvas.marks[0, 0] - brightest(canvas.image)).max() < 1.5
+
+
+def test_landmarks_follow_mirroring_and_shrinking() -> None:
+    chip = Marked(spot().image, np.arange(10, dtype=np.float32).reshape(1, 5, 2))
+    flipped = chip.mirrored()
+    assert np.array_equal(flipped.marks[0], [[58, 3], [60, 1], [56, 5], [52, 9], [54, 7]])
+    assert np.abs(spot().mirrored().marks[0, 0] - brightest(spot().mirrored().image)).max() < 0.1
+    small = spot().resized(30, 15)
+    assert np.array_equal(small.marks[0, 0], [18, 5.5]) and small.image.shape == (15, 30, 3)
+
+
+def test_a_face_that_is_pasted_over_is_forgotten() -> None:
+    canvas = Marked(np.zeros((100, 100, 3), np.uint8), np.stack([MARKS, MARKS + 60]))
+    paste(canvas, Marked.bare(np.zeros((40, 40, 3), np.uint8)), 40, MARKS.mean(axis=0), np.random.default_rng(0))
+    assert np.array_equal(canvas.marks, [MARKS + 60])
+
+
+def test_landmarks_are_found_once_and_only_when_asked_for() -> None:
+    asked: list[int] = []
+
+    def find(row: int) -> np.ndarray:
+        asked.append(row)
+        return MARKS[None]
+
+    pictures = MarkedPictures([picture(), picture()], find)
+    assert asked == [] and len(pictures) == 2
+    assert np.array_equal(pictures[1].marks, pictures[1].marks) and asked == [1]
+
+
 def test_every_kind_of_picture_is_composed() -> None:
     rng = np.random.default_rng(1)
-    scenes = [rng.integers(0, 256, shape, np.uint8) for shape in ((30, 60, 3), (200, 150, 3))]
-    chips = [rng.integers(0, 256, (40, 40, 3), np.uint8)]
+    scenes = [Marked.bare(rng.integers(0, 256, shape, np.uint8)) for shape in ((30, 60, 3), (200, 150, 3))]
+    chips = [Marked(rng.integers(0, 256, (40, 40, 3), np.uint8), MARKS[None] / 2)]
     composer = Composer([chips, chips], scenes, [], 96)
     for kind in composer.kinds:
         composed = kind(rng)
-        assert composed.shape == (96, 96, 3) and composed.dtype == np.uint8 and composed.std() > 0
-    assert np.array_equal(composer(np.random.default_rng(7)), composer(np.random.default_rng(7)))
+        assert composed.image.shape == (96, 96, 3) and composed.image.dtype == np.uint8 and composed.image.std() > 0
+        assert composed.marks.shape[1:] == (5, 2) and np.isfinite(composed.marks).all()
+    first, again = composer(np.random.default_rng(7)), composer(np.random.default_rng(7))
+    assert np.array_equal(first.image, again.image) and np.array_equal(first.marks, again.marks)

@@ -10,10 +10,10 @@ pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
 from edgeface.artifact import detector_spec
 from edgeface.pipeline.detect import FaceDetector, shipped_model
-from edgeface.types import Faces, Image
+from edgeface.types import Image
 from trainer.detector import sources
 from trainer.detector.data import TEACHER_FILE
-from trainer.detector.evaluate import agreement
+from trainer.detector.evaluate import Answer, agreement, answer_of
 from trainer.detector.teacher import Teacher
 
 
@@ -24,8 +24,8 @@ def test_shipped_detector_keeps_its_budget() -> None:
 
 def test_shipped_detector_agrees_with_its_teacher_on_test_clips(shared: Path) -> None:
     teacher = Teacher(shared / TEACHER_FILE)
-    answers: list[tuple[Image, Faces]] = [
-        (frame, teacher.detect(frame))
+    answers: list[tuple[Image, Answer]] = [
+        (frame, answer_of(teacher, frame))
         for clip in sources.clips(shared, "test")
         for index, frame in enumerate(sources.frames(clip))
         if index % 8 == 0

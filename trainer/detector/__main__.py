@@ -63,10 +63,10 @@ def _tune(recipe: Recipe) -> None:
     sizes = ((640, 1.0), (640, 1.2), (640, 1.5))
     thresholds = [step / 20 for step in range(6, 15)]
     answers = teacher_answers(recipe.shared, "validation")
-    print("longest_px  upscale  threshold  part  faces  recall  precision  landmark_error")
+    print("longest_px  upscale  threshold  part  faces  recall  precision  landmark_error  steady_error")
     for longest_px, upscale, threshold, parts in sweep(Path(recipe.onnx), answers, sizes, thresholds):
         for name, part in {**parts, "all": sum(parts.values(), Agreement())}.items():
-            figures = f"{part.recall:.3f}  {part.precision:.3f}  {part.landmark_error:.4f}"
+            figures = f"{part.recall:.3f}  {part.precision:.3f}  {part.landmark_error:.4f}  {part.steady_error:.4f}"
             print(f"{longest_px}  {upscale}  {threshold}  {name}  {part.teacher_faces}  {figures}")
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from edgeface.types import Floats
 from trainer.detector import sources
-from trainer.detector.compose import Composer
+from trainer.detector.compose import FACE_OF_CHIP, Composer
 from trainer.detector.config import Recipe
+from trainer.detector.consensus import steady_landmarks
+from trainer.detector.marked import Marked, MarkedPictures
+from trainer.detector.sources import Pictures
 from trainer.detector.teacher import Teacher, targets
 
 TEACHER_FILE = "models/face_detection_yunet_2026may.onnx"
@@ -46,21 +51,40 @@ class Composed(Dataset[dict[str, torch.Tensor]]):
     def _labelled(self, number: int) -> dict[str, torch.Tensor]:
         picture = self.picture(number)
         assert self._teacher is not None
-        answer = targets(self._teacher.dense(picture))
-        arrays = {"image": picture, **{f.name: getattr(answer, f.name) for f in dataclasses.fields(answer)}}
+        answer = targets(self._teacher.dense(picture.image), picture.marks)
+        arrays = {"image": picture.image, **{f.name: getattr(answer, f.name) for f in dataclasses.fields(answer)}}
         return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
 
-    def picture(self, number: int) -> np.ndarray:
-        """Picture ``number`` alone, uint8 ``[crop_px, crop_px, 3]`` RGB."""
+    def picture(self, number: int) -> Marked:
+        """Picture ``number`` alone, uint8 ``[crop_px, crop_px, 3]`` RGB, with the landmarks known in it."""
         if self._composer is None:  # late, so that each worker process opens its own session
             import cv2
 
             cv2.setNumThreads(0)
             self._teacher = Teacher(Path(self.recipe.shared) / TEACHER_FILE)
-            found = (self._teacher.detect(self.scenes[row], _PEOPLED_SCORE) for row in range(len(self.scenes)))
-            peopled = [row for row, faces in enumerate(found) if len(faces)]
-            self._composer = Composer(self.chips, self.scenes, peopled, self.recipe.crop_px)
+            self._composer = _composer(self._teacher, self.chips, self.scenes, self.recipe.crop_px)
         return self._composer(np.random.default_rng([self.recipe.seed, number]))
+
+
+def _composer(teacher: Teacher, chips: tuple[Pictures, ...], scenes: Pictures, size: int) -> Composer:
+    """A composer whose pictures bring the landmarks that many views of a face agree on."""
+    people = {row: teacher.detect(scenes[row], _PEOPLED_SCORE).boxes for row in range(len(scenes))}
+
+    def on_chip(chip: Pictures, row: int) -> Floats:
+        height, width = chip[row].shape[:2]
+        reach = FACE_OF_CHIP * min(height, width) / 2
+        middle = np.array([width, height], np.float32) / 2
+        return _stacked([steady_landmarks(teacher, chip[row], np.concatenate([middle - reach, middle + reach]))])
+
+    marked = [MarkedPictures(chip, partial(on_chip, chip)) for chip in chips]
+    populated = MarkedPictures(
+        scenes, lambda row: _stacked([steady_landmarks(teacher, scenes[row], box) for box in people[row]])
+    )
+    return Composer(marked, populated, [row for row, boxes in people.items() if len(boxes)], size)
+
+
+def _stacked(found: list[Floats | None]) -> Floats:
+    return np.array([marks for marks in found if marks is not None], np.float32).reshape(-1, 5, 2)
 
 
 class _From(Sampler[int]):

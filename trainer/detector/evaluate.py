@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeface.artifact import detector_spec
 from edgeface.errors import ArtifactError
@@ -17,23 +18,53 @@ from edgeface.postprocess import iou_matrix
 from edgeface.runtime.base import open_backend
 from edgeface.types import Faces, Floats, Image
 from trainer.detector import sources
+from trainer.detector.consensus import steady_landmarks
 from trainer.detector.data import TEACHER_FILE
 from trainer.detector.teacher import FACE_SCORE, MIN_FACE_PX, Teacher
 
 MATCH_IOU = 0.5
-Answers = dict[str, list[tuple[Image, Faces]]]
-"""Pictures with the teacher's faces (from score 0.3), by part."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The teacher's faces (from score 0.3), and the ``steady`` landmarks float32 ``[F, 5, 2]`` of those that count.
+
+    NaN where views of the face disagree, or where it does not count.
+    """
+
+    faces: Faces
+    steady: Floats
+
+    @property
+    def counts(self) -> NDArray[np.bool_]:
+        """Which faces are to be found: of score 0.7 or more and at least 24 px."""
+        return _counts(self.faces)
+
+
+Answers = dict[str, list[tuple[Image, Answer]]]
+"""Pictures with the teacher's answers, by part."""
+
+
+def _counts(faces: Faces) -> NDArray[np.bool_]:
+    sides = (faces.boxes[:, 2:] - faces.boxes[:, :2]).min(axis=1, initial=np.inf)
+    counts: NDArray[np.bool_] = (faces.scores >= FACE_SCORE) & (sides >= MIN_FACE_PX)
+    return counts
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Counts over pictures; ``landmark_errors`` are fractions of the teacher's eye distance, one a matched face."""
+    """Counts over pictures; errors are fractions of the eye distance, one a matched face.
+
+    ``landmark_errors`` are against the teacher's one look at the whole picture, ``steady_errors`` against what it
+    agrees on over many views of the face, where it does (``consensus``).
+    """
 
     pictures: int = 0
     teacher_faces: int = 0
     found: int = 0
     false_alarms: int = 0
     landmark_errors: tuple[float, ...] = ()
+    steady_errors: tuple[float, ...] = ()
 
     def __add__(self, other: Agreement) -> Agreement:
         return Agreement(*(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self)))
@@ -50,35 +81,50 @@ class Agreement:
     @property
     def landmark_error(self) -> float:
         """The mean over matched faces."""
-        return float(np.mean(self.landmark_errors)) if self.landmark_errors else float("nan")
+        return _mean(self.landmark_errors)
+
+    @property
+    def steady_error(self) -> float:
+        """The mean over matched faces with steady landmarks."""
+        return _mean(self.steady_errors)
 
     def summary(self) -> dict[str, Any]:
         """Figures for JSON; what has no faces to count has ``None``."""
-        ratios = {name: getattr(self, name) for name in ("recall", "precision", "landmark_error")}
+        ratios = {name: getattr(self, name) for name in ("recall", "precision", "landmark_error", "steady_error")}
         counts = {name: getattr(self, name) for name in ("pictures", "teacher_faces", "found", "false_alarms")}
+        counts["steady_faces"] = len(self.steady_errors)
         return {**counts, **{name: None if np.isnan(value) else round(value, 4) for name, value in ratios.items()}}
 
 
-def compare(found: Faces, teacher: Faces) -> Agreement:
+def _mean(errors: tuple[float, ...]) -> float:
+    return float(np.mean(errors)) if errors else float("nan")
+
+
+def compare(found: Faces, teacher: Answer) -> Agreement:
     """Match one picture's faces, best score first, each with the best free face of the teacher at IoU 0.5 or more.
 
     What matches nothing is a false alarm, unless it lies on a teacher's detection that counts neither way (score 0.3
     to 0.7, or less than 24 px).
     """
-    sides = (teacher.boxes[:, 2:] - teacher.boxes[:, :2]).min(axis=1, initial=np.inf)
-    counts = (teacher.scores >= FACE_SCORE) & (sides >= MIN_FACE_PX)
-    faces, ignored = teacher[counts], teacher[~counts]
+    faces, ignored, steady = (
+        teacher.faces[teacher.counts],
+        teacher.faces[~teacher.counts],
+        teacher.steady[teacher.counts],
+    )
     overlap = iou_matrix(found.boxes, faces.boxes)
     excused = iou_matrix(found.boxes, ignored.boxes).max(axis=1, initial=0) >= MATCH_IOU
-    errors, false_alarms = [], 0
+    pairs, false_alarms = [], 0
     for row in range(len(found)):
         best = int(overlap[row].argmax()) if len(faces) else -1
         if best >= 0 and overlap[row, best] >= MATCH_IOU:
             overlap[:, best] = -1
-            errors.append(_landmark_error(found.landmarks[row], faces.landmarks[best]))
+            pairs.append((row, best))
         elif not excused[row]:
             false_alarms += 1
-    return Agreement(1, len(faces), len(errors), false_alarms, tuple(errors))
+    errors = tuple(_landmark_error(found.landmarks[row], faces.landmarks[best]) for row, best in pairs)
+    known = [(row, best) for row, best in pairs if np.isfinite(steady[best]).all()]
+    steady_errors = tuple(_landmark_error(found.landmarks[row], steady[best]) for row, best in known)
+    return Agreement(1, len(faces), len(pairs), false_alarms, errors, steady_errors)
 
 
 def _landmark_error(found: Floats, teacher: Floats) -> float:
@@ -87,7 +133,7 @@ def _landmark_error(found: Floats, teacher: Floats) -> float:
     return float(np.linalg.norm(found - teacher, axis=1).mean()) / eyes
 
 
-def agreement(detect: Callable[[Image], Faces], answers: Iterable[tuple[Image, Faces]]) -> Agreement:
+def agreement(detect: Callable[[Image], Faces], answers: Iterable[tuple[Image, Answer]]) -> Agreement:
     """Agreement over pictures with the teacher's answers (from score 0.3)."""
     return sum((compare(detect(image), teacher) for image, teacher in answers), Agreement())
 
@@ -101,9 +147,18 @@ def teacher_answers(shared: str | Path, split: str) -> Answers:
     scenes = sources.scenes(shared, split)
     parts: dict[str, Iterable[Image]] = {"scenes": (scenes[row] for row in range(len(scenes)))}
     parts.update({path.name: sources.frames(path) for path in sources.clips(shared, split)})
-    return {
-        name: [(image, _clipped(teacher.detect(image), image)) for image in images] for name, images in parts.items()
-    }
+    return {name: [(image, answer_of(teacher, image)) for image in images] for name, images in parts.items()}
+
+
+def answer_of(teacher: Teacher, image: Image) -> Answer:
+    """The teacher's answer to one picture, uint8 ``[H, W, 3]`` RGB."""
+    faces = _clipped(teacher.detect(image), image)
+    steady = np.full((len(faces), 5, 2), np.nan, np.float32)
+    for row in np.flatnonzero(_counts(faces)):
+        found = steady_landmarks(teacher, image, faces.boxes[row])
+        if found is not None:
+            steady[row] = found
+    return Answer(faces, steady)
 
 
 def _clipped(faces: Faces, image: Image) -> Faces:
@@ -127,7 +182,7 @@ def sweep(
             yield longest_px, upscale, threshold, {name: _total(part, threshold) for name, part in found.items()}
 
 
-def _total(part: list[tuple[Faces, Faces]], threshold: float) -> Agreement:
+def _total(part: list[tuple[Faces, Answer]], threshold: float) -> Agreement:
     return sum((compare(found[found.scores >= threshold], teacher) for found, teacher in part), Agreement())
 
 

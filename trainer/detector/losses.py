@@ -41,7 +41,7 @@ def detector_loss(
     points, strides = (torch.from_numpy(part).to(logits.device) for part in anchors(*canvas, STRIDES))
     votes = (target["scores"] * (target["weights"] > 0)).sum().clamp(min=1.0)
     row, cell = target["weights"].nonzero(as_tuple=True)
-    weight = target["weights"][row, cell]
+    weight, mark_weight = target["weights"][row, cell], target["mark_weights"][row, cell]
     point, stride = points[cell], strides[cell, None]
     goal = target["boxes"][row, cell]
     box = torch.cat([point - distances[row, cell, :2] * stride, point + distances[row, cell, 2:] * stride], dim=1)
@@ -54,7 +54,7 @@ def detector_loss(
     losses = {
         "score": quality_focal_loss(logits, target["scores"]) / votes,
         "box": (eiou_loss(box, goal) * weight * inside).sum() / weight.sum().clamp(min=0.1),
-        "landmarks": (error * weight * sharp).sum() / weight.sum().clamp(min=0.1),
+        "landmarks": (error * mark_weight * sharp).sum() / mark_weight.sum().clamp(min=0.1),
     }
     total = losses["score"] + recipe.box_weight * losses["box"] + recipe.landmark_weight * losses["landmarks"]
     return {**losses, "total": total}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeface.errors import DataError
 from edgeface.postprocess import iou_matrix, nms
@@ -15,6 +16,7 @@ from edgeface.types import Faces, Floats, Image
 
 STRIDES = (8, 16, 32)
 _SHARPNESS = 6.0  # exponent of a cell's score in the weight of box and landmarks
+_NEAR_FRAC, _EXTENT_FRAC = 0.25, (0.25, 0.85)  # of a box's longer side: known landmarks that belong to it
 NMS_IOU = 0.3  # OpenCV's default for this network
 FACE_SCORE, IGNORE_SCORE = 0.7, 0.3  # a face from 0.7, in between a detection counts neither way
 MIN_FACE_PX = 24  # shorter side of a box below which a detection counts neither way
@@ -75,24 +77,25 @@ class Targets:
     """What the student learns at each of its A cells, from the teacher's answer to the same picture.
 
     ``scores`` float32 ``[A]`` 0...1; ``boxes`` float32 ``[A, 4]`` xyxy pixels; ``landmarks`` float32 ``[A, 10]``
-    pixels; ``weights`` float32 ``[A]``, above 0 where box and landmarks are to be learnt.
+    pixels; ``weights`` and ``mark_weights`` float32 ``[A]``, above 0 where box and landmarks are to be learnt.
     """
 
     scores: Floats
     boxes: Floats
     landmarks: Floats
     weights: Floats
+    mark_weights: Floats
 
 
-def targets(dense: DenseFaces) -> Targets:
-    """Distil the teacher cell by cell.
+def targets(dense: DenseFaces, marks: Floats) -> Targets:
+    """Distil the teacher cell by cell; ``marks`` float32 ``[K, 5, 2]`` are the landmarks known beforehand.
 
     The score is the teacher's own (a soft label: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015),
-    which settles assignment, ignored faces and hard negatives at once. Box and landmarks are those of the face that
-    survives suppression, shared by all cells that voted for it, so that neighbouring cells agree; the surest
-    cells weigh most by far, since what the teacher itself doubts has landmarks that are hardly more than noise.
+    which settles assignment, ignored faces and hard negatives at once. The box is that of the face that survives
+    suppression, shared by all cells that voted for it, so that neighbouring cells agree; the surest cells weigh most by
+    far. Landmarks are the known ones of that face; without any, none are learnt there.
     """
-    weights = np.zeros_like(dense.scores)
+    weights, mark_weights = np.zeros_like(dense.scores), np.zeros_like(dense.scores)
     boxes, landmarks = np.zeros_like(dense.boxes), np.zeros((len(weights), 10), np.float32)
     kept = dense.faces(IGNORE_SCORE)
     voters = np.flatnonzero(dense.scores >= IGNORE_SCORE)
@@ -100,6 +103,23 @@ def targets(dense: DenseFaces) -> Targets:
         overlap = iou_matrix(dense.boxes[voters], kept.boxes)
         owner = overlap.argmax(axis=1)
         voters, owner = voters[overlap.max(axis=1) > NMS_IOU], owner[overlap.max(axis=1) > NMS_IOU]
+        known, sure = _known_landmarks(kept, marks)
         weights[voters] = dense.scores[voters] ** _SHARPNESS
-        boxes[voters], landmarks[voters] = kept.boxes[owner], kept.landmarks[owner].reshape(-1, 10)
-    return Targets(dense.scores, boxes, landmarks, weights)
+        mark_weights[voters] = weights[voters] * sure[owner]
+        boxes[voters], landmarks[voters] = kept.boxes[owner], known[owner].reshape(-1, 10)
+    return Targets(dense.scores, boxes, landmarks, weights, mark_weights)
+
+
+def _known_landmarks(faces: Faces, marks: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """For each face the ``marks`` nearest to its middle, and whether they fit its place and size."""
+    if not len(marks):
+        return np.zeros_like(faces.landmarks), np.zeros(len(faces), bool)
+    middles, sides = (
+        (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2,
+        (faces.boxes[:, 2:] - faces.boxes[:, :2]).max(axis=1),
+    )
+    distances = np.linalg.norm(middles[:, None] - marks.mean(axis=1)[None], axis=2)
+    nearest = distances.argmin(axis=1)
+    extents = np.ptp(marks, axis=1).max(axis=1)[nearest] / sides
+    fits = (distances.min(axis=1) <= _NEAR_FRAC * sides) & (extents > _EXTENT_FRAC[0]) & (extents < _EXTENT_FRAC[1])
+    return marks[nearest], fits
