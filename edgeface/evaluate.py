@@ -1,35 +1,26 @@
 """How good an attribute network is on labelled faces: the figures of ``edgeface evaluate``.
 
-The way to the answer is the one that users take: decode, detect, align, infer. A data set's picture is a chip cut
-around one face, so it is framed before detection (``pipeline.chips``); where the detector misses, its centre square
-stands in and the miss is counted.
+The way to the answer is the one that users take: decode, detect, align (``labelled``), infer.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeface import metrics
-from edgeface.datasets import FaceSet, LabelledFace
-from edgeface.errors import DataError, ImageError
-from edgeface.images import decode_image
-from edgeface.pipeline.chips import Detector, chip_crop
-from edgeface.preprocess import centre_crop
+from edgeface.datasets import FaceSet
+from edgeface.errors import DataError
+from edgeface.labelled import Crop, Progress, cut_crops, labels_of, skipped_names
+from edgeface.pipeline.chips import Detector
 from edgeface.spec import GENDERS, RACES, ModelSpec
 from edgeface.types import Attributes
-
-Progress = Callable[[int, int], None]
-"""Called with the number of pictures done and the number of all."""
 
 
 class Estimator(Protocol):
@@ -77,15 +68,6 @@ class Evaluation:
         return dict(zip(names, metrics.recalls(predicted, label, len(names))))
 
 
-class _Crop(NamedTuple):
-    """A picture's crop, or why there is none."""
-
-    face: LabelledFace
-    pixels: NDArray[np.uint8] | None
-    found: bool
-    fault: str
-
-
 def evaluate(
     estimator: Estimator,
     data: Sequence[FaceSet],
@@ -100,9 +82,9 @@ def evaluate(
     a folder or zip cannot be read or no picture is left.
     """
     total = sum(len(faces.faces) for faces in data)
-    crops: list[_Crop] = []
+    crops: list[Crop] = []
     answers = [Attributes.empty()]
-    for part in _cut(data, estimator.spec, detector, batch):
+    for part in cut_crops(data, estimator.spec, detector, batch):
         pixels = [crop.pixels for crop in part if crop.pixels is not None]
         if pixels:
             answers.append(estimator.from_crops(np.stack(pixels)))
@@ -113,59 +95,11 @@ def evaluate(
     if not used:
         raise DataError(f"no picture to evaluate on: {crops[0].fault if crops else 'the data are empty'}")
     return Evaluation(
-        _labels(used),
+        labels_of(used),
         _answers(answers),
         sum(not crop.found for crop in crops if not crop.fault),
         tuple(crop.fault for crop in crops if crop.fault),
-        tuple(name for faces in data for name in faces.skipped),
-    )
-
-
-def thinned(data: Sequence[FaceSet], limit: int) -> list[FaceSet]:
-    """At most ``limit`` pictures, spread evenly over all, so that a quick look stays a fair one."""
-    total = sum(len(faces.faces) for faces in data)
-    keep = {row * total // limit for row in range(limit)} if limit < total else set(range(total))
-    out, start = [], 0
-    for faces in data:
-        chosen = tuple(face for row, face in enumerate(faces.faces, start) if row in keep)
-        out.append(replace(faces, faces=chosen))
-        start += len(faces.faces)
-    return out
-
-
-def _cut(data: Sequence[FaceSet], spec: ModelSpec, detector: Detector | None, batch: int) -> Iterator[list[_Crop]]:
-    """Crops in lists of ``batch``. Threads are enough: decoding and detection run outside Python's lock."""
-
-    def cut(item: tuple[LabelledFace, bytes]) -> _Crop:
-        return _crop(*item, spec, detector)
-
-    pictures = _pictures(data)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        while part := list(islice(pictures, batch)):
-            yield list(pool.map(cut, part))
-
-
-def _pictures(data: Sequence[FaceSet]) -> Iterator[tuple[LabelledFace, bytes]]:
-    for faces in data:
-        yield from zip(faces.faces, faces.read(face.name for face in faces.faces))
-
-
-def _crop(face: LabelledFace, raw: bytes, spec: ModelSpec, detector: Detector | None) -> _Crop:
-    try:
-        image = decode_image(raw, face.name)
-    except ImageError as error:
-        return _Crop(face, None, False, str(error))
-    if detector is None:
-        return _Crop(face, centre_crop(image, spec.input_size), True, "")
-    return _Crop(face, *chip_crop(detector, image, spec.alignment, spec.input_size), "")
-
-
-def _labels(faces: Sequence[LabelledFace]) -> metrics.Labels:
-    return metrics.Labels(
-        np.array([face.age for face in faces], np.float64),
-        np.array([face.interval for face in faces], np.int64),
-        np.array([face.gender for face in faces], np.int64),
-        np.array([face.race for face in faces], np.int64),
+        skipped_names(data),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeface.api import AttributeEstimator, FaceDetector
-from edgeface.datasets import FaceSet, LabelledFace, find_faces
+from edgeface.datasets import find_faces
 from edgeface.errors import DataError
-from edgeface.evaluate import evaluate, thinned
+from edgeface.evaluate import evaluate
 from edgeface.spec import ModelSpec
 from edgeface.types import Attributes, Faces, Image
 from tests.fixtures import SIZE, picture, tiny_detector, tiny_model, tiny_spec, write_picture  # noqa: F401
@@ -139,12 +138,3 @@ def test_a_real_network_and_a_real_detector(tmp_path: Path, tiny_model: Path, ti
     assert figures["n"] == 2
     assert figures["missed_detections"] == 1
     assert figures["age_mae"] < 5
-
-
-@pytest.mark.parametrize(("limit", "kept"), [(1, [1, 0]), (2, [1, 1]), (3, [2, 1]), (4, [2, 2]), (9, [2, 2])])
-def test_a_limit_thins_evenly(limit: int, kept: Sequence[int]) -> None:
-    faces = tuple(LabelledFace(str(number), 0) for number in range(2))
-    data = [FaceSet(Path("a"), faces, ()), FaceSet(Path("b"), faces, ("x",))]
-    out = thinned(data, limit)
-    assert [len(item.faces) for item in out] == kept
-    assert out[1].skipped == ("x",)

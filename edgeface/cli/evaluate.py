@@ -58,7 +58,7 @@ def evaluate(
     from edgeface import datasets
     from edgeface.artifact import sha256_file
     from edgeface.evaluate import evaluate as judge
-    from edgeface.evaluate import thinned
+    from edgeface.labelled import thinned
 
     wanted = datasets.parse_folds(folds)
     network = options.estimator(model, threads, batch)
