@@ -7,6 +7,7 @@ EdgefaceError
 ├── SourceError (OSError)                a source that cannot be opened or broke off
 ├── SinkError (OSError)                  an output that cannot be written
 ├── DataError (ValueError)               a data set, label file or fold that is missing or malformed
+├── CalibrationError (ValueError)        a calibration set that is not what it says or not fit to calibrate with
 ├── ConfigError (ValueError)             a recipe or setting that is unknown or out of range
 ├── ExportError (RuntimeError)           an exported graph that does not answer like its source
 ├── BackendError (RuntimeError)          a run time that cannot load or run an artefact
@@ -45,6 +46,10 @@ class SinkError(EdgefaceError, OSError):
 
 class DataError(EdgefaceError, ValueError):
     """A data set, label file or fold is missing or malformed."""
+
+
+class CalibrationError(EdgefaceError, ValueError):
+    """A calibration set lacks files, has changed, overlaps with held-out data or belongs to other data."""
 
 
 class ConfigError(EdgefaceError, ValueError):
