@@ -20,10 +20,11 @@ LAYERS = (
         "edgeface.artifact",
         "edgeface.datasets",
         "edgeface.metrics",
+        "edgeface.toml_file",
     ),
     ("edgeface.export", "edgeface.runtime", "edgeface.images"),
     ("edgeface.pipeline", "edgeface.api", "edgeface.demo_clip"),
-    ("edgeface.evaluate", "edgeface.doctor", "edgeface.model_info"),
+    ("edgeface.evaluate", "edgeface.labelled", "edgeface.calibration", "edgeface.doctor", "edgeface.model_info"),
     ("edgeface.cli", "edgeface.__main__"),
 )
 OWNERS = {
