@@ -11,7 +11,8 @@ import torch
 
 from edgeface.artifact import atomic_path
 from edgeface.errors import ArtifactError, ConfigError
-from trainer.config import Config, config_from
+from trainer import recipe
+from trainer.config import Config
 
 if TYPE_CHECKING:
     from trainer.train import Run
@@ -48,7 +49,7 @@ def load(run: Run, config: Config) -> None:
     """Bring ``run`` to the state of ``last.pt``. Raises ``ArtifactError`` or, for another recipe, ``ConfigError``."""
     path = checkpoint_path(config)
     state = read(path)
-    _check_same(config_from(state["config"], f"checkpoint `{path}`"), config, path)
+    _check_same(recipe.build(Config, state["config"], f"checkpoint `{path}`"), config, path)
     run.net.load_state_dict(state["net"])
     run.ema.load_state_dict(state["ema"])
     run.optimizer.load_state_dict(state["optimizer"])

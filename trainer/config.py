@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import os
-import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from edgeface.errors import ConfigError
 from edgeface.geometry import template
 from edgeface.spec import RACES, AlignmentSpec
+from trainer import recipe
 
 AMP_MODES = ("auto", "off", "bf16", "fp16")
 
@@ -84,7 +80,7 @@ class Config:
     limit: int = 0  # train on at most this many pictures a set; 0: all
 
     def __post_init__(self) -> None:
-        problems = [
+        recipe.problems([
             (self.epochs < 1, "epochs", self.epochs, "1 or more"),
             (self.batch < 2, "batch", self.batch, "2 or more, as batch normalisation needs it"),
             (not 32 <= self.input_size <= 512, "input_size", self.input_size, "32 to 512"),
@@ -97,10 +93,7 @@ class Config:
              f"{len(RACES)} numbers"),
             (not 0 <= self.dropout < 1, "dropout", self.dropout, "0 to below 1"),
             (not self.utkface and not self.fairface, "utkface", self.utkface, "data in utkface, fairface or both"),
-        ]  # fmt: skip
-        for wrong, key, found, expected in problems:
-            if wrong:
-                raise ConfigError(f"setting `{key}`: expected {expected}, found {found}")
+        ])  # fmt: skip
 
     @property
     def alignment(self) -> AlignmentSpec:
@@ -109,73 +102,9 @@ class Config:
         return AlignmentSpec(tuple((float(x), float(y)) for x, y in points))
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        return recipe.to_dict(self)
 
 
-def load_config(recipe: str | os.PathLike[str] | None, overrides: Iterable[str] = ()) -> Config:
+def load_config(path: str | os.PathLike[str] | None, overrides: Iterable[str] = ()) -> Config:
     """A recipe file (``None``: the defaults) with ``key=value`` overrides. Raises ``ConfigError``."""
-    raw = {} if recipe is None else _read_toml(Path(recipe))
-    for item in overrides:
-        key, found, text = item.partition("=")
-        if not found:
-            raise ConfigError(f"--set {item}: expected key=value, as in --set epochs=10")
-        raw[key.strip()] = _parse(key.strip(), text.strip())
-    return config_from(raw, "the settings" if recipe is None else f"recipe `{recipe}`")
-
-
-def config_from(raw: Mapping[str, Any], where: str) -> Config:
-    """Build a ``Config`` from plain values, each checked against its field's type. Raises ``ConfigError``."""
-    hints = typing.get_type_hints(Config)
-    values = {}
-    for key, value in raw.items():
-        if key not in hints:
-            raise ConfigError(f"{where}: {_unknown(key)}")
-        values[key] = _as_type(value, hints[key], f"{where}: setting `{key}`")
-    return Config(**values)
-
-
-def _unknown(key: str) -> str:
-    names = [item.name for item in dataclasses.fields(Config)]
-    near = difflib.get_close_matches(key, names, n=1, cutoff=0.0)[0]
-    return f"no setting `{key}`; the nearest is `{near}`"
-
-
-def _as_type(value: Any, wanted: Any, what: str) -> Any:
-    """``value`` as ``wanted`` (str, int, float or a tuple of one of them) without guessing."""
-    if typing.get_origin(wanted) is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{what}: expected a list, found {value!r}")
-        return tuple(_as_type(item, typing.get_args(wanted)[0], what) for item in value)
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not wanted:
-        raise ConfigError(f"{what}: expected {wanted.__name__}, found {value!r}")
-    return value
-
-
-def _parse(key: str, text: str) -> Any:
-    """A command-line value, written as in TOML; a bare word is a string."""
-    wanted = typing.get_type_hints(Config).get(key)
-    if wanted is str:
-        return text.strip("\"'")
-    try:
-        return _loads(f"value = {text}")["value"]
-    except ValueError:
-        return text
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return _loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read recipe `{path}`: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ConfigError(f"recipe `{path}` is not valid TOML: {error}") from error
-
-
-def _loads(text: str) -> dict[str, Any]:
-    try:
-        import tomllib
-    except ModuleNotFoundError:  # Python 3.10
-        import tomli as tomllib
-    return tomllib.loads(text)
+    return recipe.load(Config, path, overrides)

@@ -171,9 +171,7 @@ def _averaging(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], N
 def pick_device(name: str) -> torch.device:
     """``auto`` takes the GPU where there is one. Raises ``ConfigError`` for a GPU that is not there."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            "setting `device`: cuda was asked for, but torch sees no GPU here; set device=auto or device=cpu"
-        )
+        raise ConfigError("`device`: cuda was asked for, but torch sees no GPU here; set device=auto or device=cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
@@ -181,7 +179,7 @@ def pick_amp(name: str, device: torch.device) -> str:
     """``auto`` takes bf16 where the hardware multiplies it, fp16 on other GPUs, and nothing on other CPUs."""
     if name != "auto":
         if name == "fp16" and device.type == "cpu":
-            raise ConfigError("setting `amp`: fp16 needs a GPU; set amp=auto")
+            raise ConfigError("`amp`: fp16 needs a GPU; set amp=auto")
         return name
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"

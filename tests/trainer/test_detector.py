@@ -145,10 +145,10 @@ def test_learning_rate_warms_up_and_falls() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("stepz=3", "no setting `stepz`"),
-        ("steps=many", "steps = 'many', expected int"),
-        ("widths=[1, 2.5]", "expected a list of whole numbers"),
-        ("crop_px=100", "expected a multiple of 32"),
+        ("stepz=3", "no key `stepz`, the nearest is `steps`"),
+        ("steps=many", "`steps`: expected int, found 'many'"),
+        ("widths=[1, 2.5]", "`widths`: expected int, found 2.5"),
+        ("crop_px=100", "`crop_px`: expected a multiple of 32 from 64, found 100"),
         ("steps", "expected key=value"),
     ],
 )
@@ -166,7 +166,7 @@ def test_settings_override_the_file(tmp_path) -> None:
 
 
 def test_missing_files_are_named(tmp_path) -> None:
-    with pytest.raises(ConfigError, match="cannot read recipe"):
+    with pytest.raises(ConfigError, match="no recipe at"):
         load_recipe(str(tmp_path / "absent.toml"))
     with pytest.raises(DataError, match="no checkpoint"):
         load_checkpoint(tmp_path / "checkpoint.pt", Recipe())

@@ -172,4 +172,4 @@ def test_the_command_line_says_what_is_wrong_in_one_line() -> None:
     command = [sys.executable, "-m", "trainer", "fit", "trainer/recipes/smoke.toml", "--set", "epoch=2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
-    assert done.stderr == ("error: recipe `trainer/recipes/smoke.toml`: no setting `epoch`; the nearest is `epochs`\n")
+    assert done.stderr == ("error: recipe `trainer/recipes/smoke.toml`: no key `epoch`, the nearest is `epochs`\n")

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import sys
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, get_type_hints
 
-from edgeface.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from trainer import recipe
 
 
 @dataclass(frozen=True)
@@ -63,57 +55,16 @@ class Recipe:
     save_every: int = 250
 
     def __post_init__(self) -> None:
-        problems = [
-            (self.crop_px % 32 != 0 or self.crop_px < 64, f"crop_px = {self.crop_px}, expected a multiple of 32"),
-            (self.batch < 1, f"batch = {self.batch}, expected 1 or more"),
-            (self.steps < 1, f"steps = {self.steps}, expected 1 or more"),
-            (len(self.widths) != 4 or len(self.blocks) != 4, "widths and blocks need four numbers, one a stride"),
-            (not 0 <= self.ema < 1, f"ema = {self.ema}, expected 0 up to below 1"),
-        ]
-        for wrong, what in problems:
-            if wrong:
-                raise ConfigError(f"recipe: {what}")
+        recipe.problems([
+            (self.crop_px % 32 != 0 or self.crop_px < 64, "crop_px", self.crop_px, "a multiple of 32 from 64"),
+            (self.batch < 1, "batch", self.batch, "1 or more"),
+            (self.steps < 1, "steps", self.steps, "1 or more"),
+            (len(self.widths) != 4, "widths", self.widths, "four numbers, one a stride"),
+            (len(self.blocks) != 4, "blocks", self.blocks, "four numbers, one a stride"),
+            (not 0 <= self.ema < 1, "ema", self.ema, "0 up to below 1"),
+        ])  # fmt: skip
 
 
-def load_recipe(path: str | None, overrides: Iterable[str] = ()) -> Recipe:
-    """Read a TOML file (``None`` = the defaults) and apply ``key=value`` overrides. Raises ``ConfigError``."""
-    settings: dict[str, Any] = {}
-    if path is not None:
-        try:
-            settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"cannot read recipe `{path}`: {error.strerror or error}") from error
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"recipe `{path}` is not valid TOML: {error}") from error
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals:
-            raise ConfigError(f"--set `{override}`: expected key=value")
-        settings[key.strip()] = _parse(text.strip())
-    hints = get_type_hints(Recipe)
-    return Recipe(**{key: _coerce(key, value, hints) for key, value in settings.items()})
-
-
-def _parse(text: str) -> Any:
-    """A TOML value; what is none is a bare string."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _coerce(key: str, value: Any, hints: dict[str, Any]) -> Any:
-    """Check one setting's name and type."""
-    if key not in hints:
-        known = ", ".join(item.name for item in dataclasses.fields(Recipe))
-        raise ConfigError(f"recipe: no setting `{key}`, known are {known}")
-    wanted = hints[key]
-    if wanted is float and type(value) is int:
-        return float(value)
-    if wanted not in (int, float, str, bool):
-        if isinstance(value, list) and all(type(item) is int for item in value):
-            return tuple(value)
-        raise ConfigError(f"recipe: {key} = {value!r}, expected a list of whole numbers")
-    if type(value) is not wanted:
-        raise ConfigError(f"recipe: {key} = {value!r}, expected {wanted.__name__}")
-    return value
+def load_recipe(path: str | os.PathLike[str] | None, overrides: Iterable[str] = ()) -> Recipe:
+    """A recipe file (``None``: the defaults) with ``key=value`` overrides. Raises ``ConfigError``."""
+    return recipe.load(Recipe, path, overrides)
