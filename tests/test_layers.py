@@ -24,7 +24,16 @@ LAYERS = (
     ),
     ("edgeface.export", "edgeface.runtime", "edgeface.images"),
     ("edgeface.pipeline", "edgeface.api", "edgeface.demo_clip"),
-    ("edgeface.evaluate", "edgeface.labelled", "edgeface.calibration", "edgeface.doctor", "edgeface.model_info"),
+    (
+        "edgeface.evaluate",
+        "edgeface.labelled",
+        "edgeface.calibration",
+        "edgeface.doctor",
+        "edgeface.model_info",
+        "edgeface.bench",
+        "edgeface.bench_compare",
+        "edgeface.parity",
+    ),
     ("edgeface.cli", "edgeface.__main__"),
 )
 OWNERS = {
