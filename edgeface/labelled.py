@@ -97,9 +97,9 @@ def cut_crops(data: Sequence[FaceSet], spec: ModelSpec, detector: Detector | Non
     def cut(item: tuple[LabelledFace, bytes]) -> Crop:
         return cut_crop(*item, spec, detector)
 
-    pictures = _pictures(data)
+    stream = pictures(data)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        while part := list(islice(pictures, batch)):
+        while part := list(islice(stream, batch)):
             yield list(pool.map(cut, part))
 
 
@@ -142,6 +142,7 @@ def thinned(data: Sequence[FaceSet], limit: int) -> list[FaceSet]:
     return out
 
 
-def _pictures(data: Sequence[FaceSet]) -> Iterator[tuple[LabelledFace, bytes]]:
+def pictures(data: Sequence[FaceSet]) -> Iterator[tuple[LabelledFace, bytes]]:
+    """Every face with the bytes of its picture's file, in the data's order."""
     for faces in data:
         yield from zip(faces.faces, faces.read(face.name for face in faces.faces))

@@ -1,0 +1,52 @@
+"""The crops of a calibration set: what the network sees while its ranges are taken."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeface.calibration.check import refuse_doubles, refuse_edited
+from edgeface.calibration.pictures import Picture, locate, require_all
+from edgeface.calibration.set_file import CalibrationSet
+from edgeface.datasets import FaceSet
+from edgeface.errors import CalibrationError
+from edgeface.labelled import Crop, Progress, cut_crop
+from edgeface.pipeline.chips import Detector
+from edgeface.preprocess import stack
+from edgeface.spec import ModelSpec
+
+
+def calibration_crops(
+    calibration: CalibrationSet,
+    data: Sequence[FaceSet],
+    spec: ModelSpec,
+    detector: Detector | None,
+    progress: Progress | None = None,
+) -> NDArray[np.uint8]:
+    """The set's crops uint8 ``[size, S, S, 3]`` RGB in its order, cut as ``edgeface run`` would.
+
+    A face that the detector misses is cut as a centre square; so are all without a ``detector``. Raises
+    ``CalibrationError`` where a picture is missing, changed or cannot be decoded, or the list was edited: never a
+    shorter set.
+    """
+    where = f"calibration set `{calibration.name}`"
+    refuse_doubles(where, calibration)
+    refuse_edited(where, calibration)
+    pictures = require_all(where, calibration, locate(calibration, data))
+
+    def cut(picture: Picture) -> Crop:
+        return cut_crop(picture.face, picture.raw, spec, detector)
+
+    crops: list[NDArray[np.uint8]] = []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for crop in pool.map(cut, pictures):
+            if crop.pixels is None:
+                raise CalibrationError(f"{where}: {crop.fault}")
+            crops.append(crop.pixels)
+            if progress:
+                progress(len(crops), len(pictures))
+    return stack(crops, spec.input_size)
