@@ -1,0 +1,104 @@
+"""``edgeface bench``: how fast model files are on this machine, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeface.cli.output import note, progress, say_json, table, write_json
+from edgeface.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edgeface.bench import BenchReport, Speedup
+    from edgeface.bench_compare import Comparison
+
+EXAMPLE = "Example: edgeface bench model.onnx model.int8.onnx --batch 1,8 --threads 1"
+
+
+def bench(
+    artefacts: Annotated[
+        list[Path], typer.Argument(metavar="ARTEFACT...", help="Model files; the first is the reference.")
+    ],
+    batch: Annotated[str, typer.Option(metavar="N,N", help="Batch sizes.")] = "1,8,32",
+    threads: Annotated[str, typer.Option(metavar="N,N", help="CPU threads of one inference; 0: all cores.")] = "1",
+    seconds: Annotated[float, typer.Option(metavar="S", help="Time spent on each artefact at each setting.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write figures and rounds as JSON, for --compare.")
+    ] = None,
+    compare: Annotated[Path | None, typer.Option(metavar="OLD.json", help="Set against a saved bench.")] = None,
+) -> None:
+    """Time model files side by side.
+
+    Warm-up, then interleaved rounds: percentiles of a call, throughput, peak memory, and how many times as fast each
+    is as the first, with the interval that the noise leaves.
+    """
+    from edgeface.bench import bench as measure
+    from edgeface.bench_compare import compare_bench, read_bench
+
+    old = None if compare is None else read_bench(compare)
+    with progress("timing") as report:
+        result = measure(artefacts, _numbers("batch", batch), _numbers("threads", threads), seconds, progress=report)
+    if save is not None:
+        write_json(save, result.to_dict(rounds=True))
+    comparison = None if old is None else compare_bench(old, result)
+    if as_json:
+        say_json({**result.to_dict(), **({} if comparison is None else {"compared": comparison.to_dict()})})
+        return
+    _figures(result)
+    if comparison is not None:
+        _changes(comparison, str(compare))
+
+
+def _numbers(name: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--{name} `{text}`: expected whole numbers as in 1 or 1,8,32") from None
+
+
+def _figures(report: BenchReport) -> None:
+    cpu = report.machine["cpu"]
+    rows = []
+    for row in report.rows:
+        speedup = report.speedup(row)
+        first = row is report.reference(row)
+        rows.append(
+            (
+                Path(row.artefact).name,
+                str(row.batch),
+                str(row.threads),
+                *(f"{value:.2f}" for value in row.calls_ms),
+                f"{row.items_per_s:.0f}",
+                "" if row.memory_mb is None else f"{row.memory_mb:.0f}",
+                "reference" if first else _interval(speedup),
+                "" if first else speedup.verdict,
+            )
+        )
+    columns = ("", "batch", "threads", "p50 ms", "p90 ms", "p99 ms", "items/s", "MB", "times as fast", "verdict")
+    table(f"{cpu['name']}, {cpu['usable_cores']} cores", columns, rows)
+
+
+def _changes(comparison: Comparison, old: str) -> None:
+    for difference in comparison.differences:
+        note(f"another machine, so no verdict: {difference}")
+    for name in comparison.unmatched:
+        note(f"not in {old}: {name}")
+    rows = [
+        (
+            change.artefact,
+            str(change.batch),
+            str(change.threads),
+            _interval(change.speedup),
+            "times" if change.yardstick is None else f"relative to {change.yardstick}",
+            change.verdict,
+        )
+        for change in comparison.changes
+    ]
+    table(f"against {old}", ("", "batch", "threads", "times as fast", "compared", "verdict"), rows)
+
+
+def _interval(speedup: Speedup) -> str:
+    return f"{speedup.median:.2f} ({speedup.low:.2f}-{speedup.high:.2f})"
