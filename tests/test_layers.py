@@ -22,7 +22,7 @@ LAYERS = (
         "edgeface.metrics",
         "edgeface.toml_file",
     ),
-    ("edgeface.export", "edgeface.runtime", "edgeface.images"),
+    ("edgeface.export", "edgeface.recipe", "edgeface.passport", "edgeface.runtime", "edgeface.images"),
     ("edgeface.pipeline", "edgeface.api", "edgeface.demo_clip"),
     (
         "edgeface.evaluate",
@@ -34,6 +34,7 @@ LAYERS = (
         "edgeface.bench_compare",
         "edgeface.parity",
     ),
+    ("edgeface.build",),
     ("edgeface.cli", "edgeface.__main__"),
 )
 OWNERS = {
