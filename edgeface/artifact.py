@@ -1,9 +1,13 @@
-"""Model files on disk: hashes, atomic writing, and the specs inside an ONNX file (read without the onnx package)."""
+"""Model files on disk: hashes, atomic writing, and the specs inside an ONNX file or an engine's passport.
+
+ONNX files are read without the onnx package.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import mmap
 import os
 import tempfile
@@ -13,6 +17,7 @@ from pathlib import Path
 from edgeface.errors import ArtifactError, SinkError, SpecError
 from edgeface.spec import DETECTOR_KEY, MODEL_KEY, DetectorSpec, ModelSpec
 
+ENGINE_SUFFIX = ".engine"
 _METADATA_PROPS = 14  # field number in onnx.proto's ModelProto
 _WIRE_VARINT, _WIRE_64, _WIRE_BYTES, _WIRE_32 = 0, 1, 2, 5
 
@@ -53,6 +58,32 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def cache_dir() -> Path:
+    """Where results that can be computed again are kept: ``$EDGEFACE_CACHE``, else ``edgeface`` in the user's cache."""
+    own = os.environ.get("EDGEFACE_CACHE")
+    if own:
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "edgeface"
+
+
+def passport_path(engine: str | os.PathLike[str]) -> Path:
+    """Where an engine's passport lies: beside it, ``NAME.passport.json``."""
+    return Path(f"{os.fspath(engine)}.passport.json")
+
+
+def metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """What a model file says of itself: an ONNX file inside, an engine in its passport. Raises ``ArtifactError``."""
+    if Path(path).suffix.lower() != ENGINE_SUFFIX:
+        return onnx_metadata(path)
+    where = passport_path(path)
+    try:
+        return {str(key): str(value) for key, value in json.loads(where.read_bytes())["metadata"].items()}
+    except OSError as error:
+        raise ArtifactError(f"cannot read passport `{where}` of engine `{path}`: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"`{where}` is no passport, build the engine again") from error
+
+
 def onnx_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """The ``metadata_props`` of an ONNX file. Raises ``ArtifactError`` where it is missing or not an ONNX file."""
     try:
@@ -69,18 +100,18 @@ def onnx_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 
 def model_spec(path: str | os.PathLike[str]) -> ModelSpec:
     """The ``ModelSpec`` inside an attribute network's ONNX file. Raises ``SpecError`` or ``ArtifactError``."""
-    metadata = onnx_metadata(path)
-    if MODEL_KEY not in metadata:
-        is_detector = DETECTOR_KEY in metadata
+    found = metadata(path)
+    if MODEL_KEY not in found:
+        is_detector = DETECTOR_KEY in found
         hint = "it is a face detector, not an attribute network" if is_detector else "make it with: edgeface export"
         raise SpecError(f"`{path}` has no `{MODEL_KEY}` in its metadata, so nothing says how to feed it; {hint}")
-    return ModelSpec.from_json(metadata[MODEL_KEY], f"`{path}`")
+    return ModelSpec.from_json(found[MODEL_KEY], f"`{path}`")
 
 
 def detector_spec(path: str | os.PathLike[str]) -> DetectorSpec | None:
     """The ``DetectorSpec`` inside a detector's ONNX file, or ``None`` in a file of somebody else's."""
-    metadata = onnx_metadata(path)
-    return DetectorSpec.from_json(metadata[DETECTOR_KEY], f"`{path}`") if DETECTOR_KEY in metadata else None
+    found = metadata(path)
+    return DetectorSpec.from_json(found[DETECTOR_KEY], f"`{path}`") if DETECTOR_KEY in found else None
 
 
 class _Malformed(Exception):

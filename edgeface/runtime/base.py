@@ -11,7 +11,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeface.artifact import ENGINE_SUFFIX, passport_path
 from edgeface.errors import BackendError
+from edgeface.passport import check_passport
 
 Feed = Mapping[str, NDArray[Any]]
 
@@ -51,17 +53,27 @@ class Backend(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-def open_backend(path: str | os.PathLike[str], threads: int = 0) -> Backend:
+def open_backend(path: str | os.PathLike[str], threads: int = 0, simulate: bool = False) -> Backend:
     """Open an artefact with the run time its suffix names; imports that run time only now.
 
-    ``threads`` limits the CPU threads of one inference (0: as many as there are cores).
+    ``threads`` limits the CPU threads of one inference (0: as many as there are cores). Where a passport lies beside
+    the artefact, and for every engine, artefact and machine have to be those of the passport.
     """
     suffix = Path(path).suffix.lower()
+    if suffix == ENGINE_SUFFIX:
+        from edgeface.runtime.trt import TrtBackend
+
+        return TrtBackend(path)
     if suffix == ".onnx":
         from edgeface.runtime.ort import OrtBackend
 
-        return OrtBackend(path, threads=threads)
-    raise BackendError(f"no run time for `{path}`: expected a file ending in .onnx, found `{suffix or 'no suffix'}`")
+        if passport_path(path).exists():
+            check_passport(path)
+
+        return OrtBackend(path, threads=threads, simulate=simulate)
+    raise BackendError(
+        f"no run time for `{path}`: expected a file ending in .onnx or {ENGINE_SUFFIX}, found `{suffix or 'no suffix'}`"
+    )
 
 
 def check_feed(inputs: tuple[TensorInfo, ...], feed: Feed) -> None:
