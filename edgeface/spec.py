@@ -55,11 +55,33 @@ class AlignmentSpec:
 
 
 @dataclass(frozen=True)
+class PrecisionSpec:
+    """How a model was made smaller: what ``edgeface quantize`` did to the float model ``source_sha256``.
+
+    ``precision`` is "int8" or "fp16". ``flavour`` says which integers meet in a layer: "s8s8" (signed activations and
+    weights), "u8s8" (unsigned activations, weights of seven bits) or "fp16"; ``target`` what it was written for. The
+    activation ranges come from calibration set ``set_name`` (``set_digest``) by ``method``; layers in ``keep_float``
+    stayed in float, and ``search`` tells why, if a search chose them.
+    """
+
+    precision: str
+    flavour: str
+    target: str
+    method: str = ""
+    set_name: str = ""
+    set_digest: str = ""
+    keep_float: tuple[str, ...] = ()
+    source_sha256: str = ""
+    search: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """Everything about an attribute network: input, heads, training data, metrics, identity.
 
     Input is uint8 ``[N, input_size, input_size, 3]`` in ``colour`` order, 0…255. ``training`` says what it was
     trained on and by which fold rule; ``metrics`` were measured at export; ``weights_sha256`` identifies the weights.
+    ``precision`` is ``None`` in a float model; in another, ``metrics`` are still those of the float model.
     """
 
     name: str
@@ -70,6 +92,7 @@ class ModelSpec:
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
+    precision: PrecisionSpec | None = None
     schema_version: int = SCHEMA_VERSION
 
     def head(self, name: str) -> HeadSpec:
@@ -92,6 +115,7 @@ class ModelSpec:
                 raw["alignment"].get("border", "replicate"),
             )
             raw["heads"] = tuple(HeadSpec(**{**head, "labels": tuple(head["labels"])}) for head in raw["heads"])
+            raw["precision"] = _precision(raw.get("precision"))
             spec = _build(cls, raw)
         except (KeyError, TypeError, ValueError) as error:
             what = f"{where}: its ModelSpec is incomplete or malformed ({error})"
@@ -132,6 +156,7 @@ class DetectorSpec:
     nms_iou: float = 0.4
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    precision: PrecisionSpec | None = None
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
@@ -143,6 +168,7 @@ class DetectorSpec:
         raw = _load(text, where, "DetectorSpec")
         try:
             raw["strides"] = tuple(int(stride) for stride in raw["strides"])
+            raw["precision"] = _precision(raw.get("precision"))
             return _build(cls, raw)
         except (KeyError, TypeError, ValueError) as error:
             what = f"{where}: its DetectorSpec is incomplete or malformed ({error})"
@@ -163,6 +189,13 @@ def _load(text: str, where: str, kind: str) -> dict[str, Any]:
             "upgrade with: pip install --upgrade edgeface"
         )
     return dict(raw)
+
+
+def _precision(raw: Mapping[str, Any] | None) -> PrecisionSpec | None:
+    """The optional part of a spec that files of the first edgeface lack."""
+    if raw is None:
+        return None
+    return _build(PrecisionSpec, {**raw, "keep_float": tuple(raw.get("keep_float", ()))})
 
 
 def _build(cls: type[_Spec], raw: dict[str, Any]) -> _Spec:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
+from edgeface.quantization.flavour import needs_simulation, precision_in
 from edgeface.runtime.base import Feed, TensorInfo, check_feed
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -24,22 +25,36 @@ class OrtBackend:
     ``threads`` run one operator (0: one for each CPU this process may use); operators run one after the other, since
     small networks have no branches worth a second pool. The threads spin during a run and sleep after it, so that
     between two runs the cores belong to decoding and drawing. ``provider`` "cuda" is a wish: ``device`` and
-    ``providers`` say what ONNX Runtime really took.
+    ``providers`` say what ONNX Runtime really took. ``simulate`` keeps the graph as it is written: in an 8-bit model
+    every Q/DQ pair rounds a float, and no integer kernel is used.
 
     Raises ``ArtifactError`` where the file is missing, damaged or not an ONNX model this version can load,
-    ``BackendError`` for an unknown provider.
+    ``BackendError`` for an unknown provider, and for an 8-bit model that this processor's kernels would get wrong.
     """
 
-    def __init__(self, path: str | os.PathLike[str], threads: int = 0, provider: str = "cpu") -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], threads: int = 0, provider: str = "cpu", simulate: bool = False
+    ) -> None:
         if provider not in PROVIDERS:
             raise BackendError(f"no provider `{provider}`: expected one of {', '.join(PROVIDERS)}")
         if threads < 0:
             raise BackendError(f"threads: expected 0 (all cores) or more, found {threads}")
         self.threads = threads or _usable_cpus()
-        self._session: Any = _open_session(Path(path), self.threads, PROVIDERS[provider])
+        self._session: Any = _open_session(Path(path), self.threads, PROVIDERS[provider], simulate)
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         self._inputs = tuple(_tensor_info(value) for value in self._session.get_inputs())
         self._outputs = tuple(_tensor_info(value) for value in self._session.get_outputs())
+        if not simulate and self.providers[0] == PROVIDERS["cpu"]:
+            self._refuse_wrong_flavour(Path(path))
+
+    def _refuse_wrong_flavour(self, path: Path) -> None:
+        precision = precision_in(self._session.get_modelmeta().custom_metadata_map)
+        if needs_simulation(precision):
+            assert precision is not None
+            raise BackendError(
+                f"`{path}` is int8 with signed activations, for the target {precision.target}; this x86 processor has "
+                "no VNNI, its 16-bit sums would saturate (measured: ages 1.2 years worse): quantise with --target cpu-x86"
+            )
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -80,7 +95,7 @@ class OrtBackend:
         self.close()
 
 
-def _open_session(path: Path, threads: int, provider: str) -> Any:
+def _open_session(path: Path, threads: int, provider: str, simulate: bool) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
@@ -93,7 +108,8 @@ def _open_session(path: Path, threads: int, provider: str) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_DISABLE_ALL if simulate else levels.ORT_ENABLE_ALL
     options.log_severity_level = _SILENT
     options.add_session_config_entry("session.force_spinning_stop", "1")
     wanted = [name for name in (provider, PROVIDERS["cpu"]) if name in onnxruntime.get_available_providers()]

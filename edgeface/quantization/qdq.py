@@ -1,0 +1,175 @@
+"""Q/DQ graphs: 8-bit weights with their scales, and a QuantizeLinear/DequantizeLinear pair where the plan says."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeface.errors import ConfigError
+from edgeface.quantization.flavour import Flavour
+from edgeface.quantization.graph import GraphIndex, Model, Node, constant, copy_node, import_onnx, replace_nodes
+from edgeface.quantization.placement import Plan, plan
+
+_INT32_MAX = 2**31 - 1
+_TINY = 1e-12
+"""A scale has to be positive, also that of a channel whose weights are all zero."""
+
+
+def qdq_from_onnx(
+    model: Model, flavour: Flavour, ranges: Mapping[str, tuple[float, float]], keep_float: Collection[str] = ()
+) -> Plan:
+    """Turn a prepared float ``model`` into ``flavour``, in place, and return what was placed where.
+
+    ``ranges`` hold the lowest and highest value of each activation. Raises ``ConfigError`` where one is missing or not
+    finite, or where nothing is left to quantise.
+    """
+    index = GraphIndex(model)
+    placed = plan(index, flavour, keep_float)
+    if not placed.layers:
+        raise ConfigError("no layer is left to quantise: the model has no inner convolution, or all are kept in float")
+    _Writer(index, flavour, placed, ranges).write()
+    return placed
+
+
+def activation_scale(low: float, high: float, flavour: Flavour) -> tuple[float, int]:
+    """Scale and zero-point so that ``low``…``high`` and an exact zero fit 8 bits."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    if flavour.symmetric:
+        return max(-low, high, _TINY) / 127, 0
+    scale = max(high - low, _TINY) / 255
+    lowest = 0 if flavour.activation == "uint8" else -128
+    return scale, int(np.clip(round(lowest - low / scale), lowest, lowest + 255))
+
+
+def weight_scales(weight: NDArray[np.float32], weight_max: int) -> NDArray[np.float32]:
+    """One scale an output channel, float32 ``[K]``, for weights ``[K, …]``."""
+    peaks = np.abs(weight.reshape(len(weight), -1)).max(axis=1)
+    return np.asarray(np.maximum(peaks / weight_max, _TINY), np.float32)
+
+
+class _Writer:
+    """Writes one graph; a class because the pieces share names and constants."""
+
+    def __init__(
+        self, index: GraphIndex, flavour: Flavour, placed: Plan, ranges: Mapping[str, tuple[float, float]]
+    ) -> None:
+        self.index, self.flavour, self.placed, self.ranges = index, flavour, placed, ranges
+        self.make_node = import_onnx().helper.make_node
+        self.added: dict[str, NDArray[np.generic]] = {}
+        self.names: dict[tuple[str, bytes], str] = {}
+
+    def write(self) -> None:
+        model = self.index.model
+        pairs = [self._activation_pair(number, name) for number, name in enumerate(self.placed.pairs)]
+        by_maker: dict[str, list[Node]] = defaultdict(list)
+        for tensor, nodes in pairs:
+            by_maker[tensor] += nodes
+        out: list[Node] = [node for value in model.graph.input for node in by_maker[value.name]]
+        for node in model.graph.node:
+            if node.name in self.placed.layers:
+                out += self._convolution(node)
+            out.append(node)
+            out += [added for name in node.output for added in by_maker[name]]
+        model.graph.initializer.extend(constant(name, values) for name, values in self.added.items())
+        replace_nodes(model, self._without_clipped_relus(out))
+
+    def _without_clipped_relus(self, nodes: list[Node]) -> list[Node]:
+        """Leave out each Relu whose 8-bit output starts at zero: quantising clips the same values.
+
+        ONNX Runtime then sees the Conv or Add right before its Q, as its fusions want. TensorRT does that by itself.
+        """
+        if self.flavour.fused_by != "onnxruntime":
+            return [copy_node(node) for node in nodes]
+        moved = {}
+        for node in nodes:
+            if (
+                node.op_type == "Relu"
+                and node.output[0] in self.placed.pairs
+                and node.output[0] not in self.index.outputs
+            ):
+                alone = self.index.only_consumer(node.input[0]) is not None
+                starts_at_zero = self.scale_of(node.output[0])[1] == (0 if self.flavour.activation == "uint8" else -128)
+                if alone and starts_at_zero:
+                    moved[node.output[0]] = node.input[0]
+        kept = [copy_node(node) for node in nodes if not (node.op_type == "Relu" and node.output[0] in moved)]
+        for node in kept:
+            if node.op_type == "QuantizeLinear":
+                node.input[0] = moved.get(node.input[0], node.input[0])
+        return kept
+
+    def scale_of(self, tensor: str) -> tuple[float, int]:
+        root = self.placed.root(tensor)
+        if root not in self.ranges:
+            raise ConfigError(f"no range of activation `{root}`: calibrate this very model")
+        low, high = self.ranges[root]
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise ConfigError(f"the range of activation `{root}` is {low}…{high}: the model's values overflow")
+        return activation_scale(low, high, self.flavour)
+
+    def _activation_pair(self, number: int, tensor: str) -> tuple[str, list[Node]]:
+        """One Q, and a DQ for each reader: both run times fuse a DQ only with its only reader."""
+        scale, zero = self.scale_of(tensor)
+        parameters = [
+            self._shared("s", np.float32(scale)),
+            self._shared("z", np.array(zero, np.dtype(self.flavour.activation))),
+        ]
+        nodes = [self.make_node("QuantizeLinear", [tensor, *parameters], [f"q{number}"], name=f"q{number}")]
+        readers = {(node.name, position): node for node, position in self.index.consumers[tensor]}
+        for copy, (name, position) in enumerate(self.placed.pairs[tensor]):
+            output = f"q{number}_{copy}"
+            nodes.append(self.make_node("DequantizeLinear", [f"q{number}", *parameters], [output], name=f"d{output}"))
+            readers[name, position].input[position] = output
+        return tensor, nodes
+
+    def _convolution(self, node: Node) -> list[Node]:
+        """Give ``node`` an 8-bit weight, and where ONNX Runtime is to fuse it a 32-bit bias; returns their DQs."""
+        number = self.placed.layers.index(node.name)
+        weight = self.index.array(node.input[1])
+        scales = weight_scales(weight, self.flavour.weight_max)
+        bias = self.index.array(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+        as_integer = bias is not None and self.flavour.fused_by == "onnxruntime"
+        if bias is not None and as_integer:
+            # ONNX Runtime adds the bias to 32-bit sums, so its scale is given; a channel of tiny weights gets a
+            # larger one rather than a bias that overflows.
+            input_scale = self._input_scale(node)
+            scales = np.maximum(scales, np.abs(bias) / (input_scale * (_INT32_MAX // 2))).astype(np.float32)
+        nodes = [self._weight(node, number, weight, scales)]
+        if bias is not None and as_integer:
+            nodes.append(self._bias(node, number, bias, scales.astype(np.float64) * input_scale))
+        return nodes
+
+    def _input_scale(self, node: Node) -> float:
+        tensor = next(name for name, readers in self.placed.pairs.items() if (node.name, 0) in readers)
+        return float(np.float32(self.scale_of(tensor)[0]))
+
+    def _weight(self, node: Node, number: int, weight: NDArray[np.float32], scales: NDArray[np.float32]) -> Node:
+        per_channel = scales.reshape(-1, *[1] * (weight.ndim - 1))
+        limit = self.flavour.weight_max
+        integers = np.clip(np.rint(weight / per_channel), -limit, limit).astype(np.int8)
+        inputs = [
+            self._shared("w", integers),
+            self._shared("s", scales),
+            self._shared("z", np.zeros(len(scales), np.int8)),
+        ]
+        output = f"w{number}_f"
+        node.input[1] = output
+        return self.make_node("DequantizeLinear", inputs, [output], name=f"dw{number}", axis=0)
+
+    def _bias(self, node: Node, number: int, bias: NDArray[np.float32], scales: NDArray[np.float64]) -> Node:
+        integers = np.clip(np.rint(bias / scales), -_INT32_MAX, _INT32_MAX).astype(np.int32)
+        inputs = [self._shared("b", integers), self._shared("s", scales.astype(np.float32))]
+        output = f"b{number}_f"
+        node.input[2] = output
+        return self.make_node("DequantizeLinear", inputs, [output], name=f"db{number}", axis=0)
+
+    def _shared(self, kind: str, values: NDArray[np.generic] | np.generic) -> str:
+        """The name of a constant; equal ones are stored once."""
+        array = np.asarray(values)
+        key = (f"{kind} {array.dtype} {array.shape}", array.tobytes())
+        if key not in self.names:
+            self.names[key] = f"{kind}_{len(self.names)}"
+            self.added[self.names[key]] = array
+        return self.names[key]
