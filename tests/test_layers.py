@@ -22,7 +22,15 @@ LAYERS = (
         "edgeface.metrics",
         "edgeface.toml_file",
     ),
-    ("edgeface.export", "edgeface.recipe", "edgeface.passport", "edgeface.runtime", "edgeface.images"),
+    (
+        "edgeface.export",
+        "edgeface.recipe",
+        "edgeface.passport",
+        "edgeface.runtime",
+        "edgeface.images",
+        "edgeface.quantization",
+        "edgeface.quantize",
+    ),
     ("edgeface.pipeline", "edgeface.api", "edgeface.demo_clip"),
     (
         "edgeface.evaluate",
@@ -40,9 +48,9 @@ LAYERS = (
 OWNERS = {
     "torch": ("edgeface/export.py", "trainer/"),
     "torchvision": ("trainer/",),
-    "onnx": ("edgeface/export.py", "trainer/"),
+    "onnx": ("edgeface/export.py", "edgeface/quantization/", "trainer/"),
     "onnxsim": ("edgeface/export.py", "trainer/"),
-    "onnxruntime": ("edgeface/runtime/ort.py", "trainer/detector/teacher.py"),
+    "onnxruntime": ("edgeface/runtime/ort.py", "edgeface/quantization/ranges.py", "trainer/detector/teacher.py"),
     "av": ("edgeface/pipeline/source.py", "edgeface/pipeline/sink_video.py", "edgeface/demo_clip.py"),
     "tensorrt": ("edgeface/runtime/trt.py",),
     "pycuda": ("edgeface/runtime/cuda.py",),
