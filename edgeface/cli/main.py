@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from edgeface import __version__
-from edgeface.cli import bench, demo, doctor, evaluate, export, info, predict, run
+from edgeface.cli import bench, calibration, demo, doctor, evaluate, export, info, predict, run
 from edgeface.errors import EdgefaceError
 
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
@@ -76,6 +76,11 @@ def _drop_stdout() -> None:
 for _verb in (demo, predict, run, evaluate, bench, export, info, doctor):
     _name = _verb.__name__.rpartition(".")[2]
     app.command(_name, epilog=_verb.EXAMPLE)(_guarded(getattr(_verb, _name)))
+
+_calibration = typer.Typer(help=calibration.HELP, no_args_is_help=True, rich_markup_mode=None)
+for _command, _example in calibration.COMMANDS:
+    _calibration.command(_command.__name__, epilog=_example)(_guarded(_command))
+app.add_typer(_calibration, name="calibration")
 
 
 def main() -> None:
