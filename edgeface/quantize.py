@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from edgeface.artifact import atomic_path, sha256_file
 from edgeface.errors import ConfigError
 from edgeface.quantization.flavour import flavour_of, resolve_target
+from edgeface.quantization.fp16 import fp16_from_onnx
 from edgeface.quantization.graph import Model, import_onnx, read_float_model, write_precision
 from edgeface.quantization.prepare import prepare
 from edgeface.quantization.qdq import qdq_from_onnx
@@ -52,16 +54,12 @@ def quantize(
     if precision == "int8":
         spec = _to_int8(graph, spec, _checked(ranges, source_sha256, calibration or {}), calibration or {})
     else:
-        from edgeface.quantization.fp16 import fp16_from_onnx
-
         fp16_from_onnx(graph, keep)
     write_precision(graph, f"`{model}`", spec)
     return _save(graph, Path(out))
 
 
 def _to_int8(graph: Model, spec: PrecisionSpec, ranges: Ranges, calibration: Mapping[str, Any]) -> PrecisionSpec:
-    import dataclasses
-
     flavour = flavour_of(spec.target)
     qdq_from_onnx(graph, flavour, ranges, spec.keep_float)
     return dataclasses.replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 from collections import defaultdict
@@ -88,8 +89,6 @@ def spec_of(model: Model, where: str) -> ModelSpec | DetectorSpec:
 
 def write_precision(model: Model, where: str, precision: PrecisionSpec) -> None:
     """Record ``precision`` in the spec inside the metadata."""
-    import dataclasses
-
     spec = dataclasses.replace(spec_of(model, where), precision=precision)
     key = MODEL_KEY if isinstance(spec, ModelSpec) else DETECTOR_KEY
     for item in model.metadata_props:

@@ -53,7 +53,8 @@ class OrtBackend:
             assert precision is not None
             raise BackendError(
                 f"`{path}` is int8 with signed activations, for the target {precision.target}; this x86 processor has "
-                "no VNNI, its 16-bit sums would saturate (measured: ages 1.2 years worse): quantise with --target cpu-x86"
+                "no VNNI, its 16-bit sums would saturate (measured: ages 1.2 years worse): quantise with "
+                "--target cpu-x86"
             )
 
     @property
