@@ -1,0 +1,71 @@
+"""From a calibration set to a model's activation ranges, whichever of our two networks it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgeface.artifact import cache_dir, detector_spec, model_spec, onnx_metadata
+from edgeface.calibration.crops import calibration_crops
+from edgeface.calibration.pictures import locate, require_all
+from edgeface.calibration.set_file import CalibrationSet
+from edgeface.datasets import FaceSet
+from edgeface.errors import SpecError
+from edgeface.geometry import letterbox
+from edgeface.images import decode_image
+from edgeface.labelled import Progress
+from edgeface.pipeline.detect import FaceDetector
+from edgeface.preprocess import fit_canvas
+from edgeface.quantization.ranges import Ranges, activation_ranges, cached_ranges
+from edgeface.runtime.base import Feed
+from edgeface.spec import MODEL_KEY, DetectorSpec
+
+_BATCH = 32
+_BORDER_FRAC = 0.3
+"""Border around a chip before detection, as ``pipeline.chips`` tries first."""
+_CROPS_INPUT, _IMAGE_INPUT = "crops", "image"
+
+
+def calibration_ranges(
+    model: Path,
+    calibration: CalibrationSet,
+    data: Sequence[FaceSet],
+    method: str,
+    progress: Progress | None = None,
+) -> Ranges:
+    """Activation ranges of the float ``model`` on the set's pictures, found in ``data``; computed once, then cached.
+
+    An attribute network sees the aligned crops, a detector the framed pictures on its canvas. Raises
+    ``CalibrationError`` where a picture is missing, changed or cannot be decoded.
+    """
+    known = cached_ranges(model, method, calibration.digest, cache_dir())
+    if known is not None:
+        return known
+    feeds = calibration_feeds(model, calibration, data, progress)
+    return activation_ranges(model, feeds, method, calibration.digest, cache_dir(), progress)
+
+
+def calibration_feeds(
+    model: Path, calibration: CalibrationSet, data: Sequence[FaceSet], progress: Progress | None = None
+) -> list[Feed]:
+    """The set's pictures as inputs of ``model``, each feed one run."""
+    if MODEL_KEY in onnx_metadata(model):
+        with FaceDetector(threads=1) as detector:
+            crops = calibration_crops(calibration, data, model_spec(model), detector, progress)
+        return [{_CROPS_INPUT: crops[start : start + _BATCH]} for start in range(0, len(crops), _BATCH)]
+    spec = detector_spec(model)
+    if spec is None:
+        raise SpecError(f"`{model}` has no spec in its metadata, so nothing says how to feed it")
+    pictures = require_all(f"calibration set `{calibration.name}`", calibration, locate(calibration, data))
+    return [_canvas(picture.raw, spec, picture.file.name) for picture in pictures]
+
+
+def _canvas(raw: bytes, spec: DetectorSpec, name: str) -> Feed:
+    """One chip with a border, on the canvas that ``FaceDetector`` would put it on."""
+    image = decode_image(raw, name)
+    border = round(_BORDER_FRAC * max(image.shape[:2]))
+    framed = np.pad(image, ((border, border), (border, border), (0, 0)), mode="edge")
+    fit = letterbox(framed.shape[1], framed.shape[0], spec.longest_px, spec.multiple, spec.upscale)
+    return {_IMAGE_INPUT: fit_canvas(framed, fit)[None]}
