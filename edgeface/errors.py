@@ -10,6 +10,7 @@ EdgefaceError
 ├── CalibrationError (ValueError)        a calibration set that is not what it says or not fit to calibrate with
 ├── ConfigError (ValueError)             a recipe or setting that is unknown or out of range
 ├── ExportError (RuntimeError)           an exported graph that does not answer like its source
+├── ParityError (RuntimeError)           an artefact that loses more than its budget allows
 ├── BackendError (RuntimeError)          a run time that cannot load or run an artefact
 └── MissingDependencyError (ImportError) an optional package that a feature needs
 
@@ -58,6 +59,10 @@ class ConfigError(EdgefaceError, ValueError):
 
 class ExportError(EdgefaceError, RuntimeError):
     """An exported graph does not answer like the program it came from."""
+
+
+class ParityError(EdgefaceError, RuntimeError):
+    """An artefact loses more against its reference than its budget allows."""
 
 
 class BackendError(EdgefaceError, RuntimeError):
