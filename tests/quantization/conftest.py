@@ -87,7 +87,8 @@ class Graph:
             [value(output, 1, None)],
             self.weights,
         )
-        opsets = [self.onnx.helper.make_opsetid("", opset)]
+        versions = {"": opset, **{node.domain: 1 for node in self.nodes if node.domain}}
+        opsets = [self.onnx.helper.make_opsetid(*entry) for entry in versions.items()]
         model = self.onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
         text = tiny_spec().to_json() if spec is None else spec
         self.onnx.helper.set_model_props(model, {MODEL_KEY: text} if text else {})
