@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgeface.artifact import atomic_path
 from edgeface.calibration.set_file import CalibrationSet
-from edgeface.errors import MissingDependencyError
+from edgeface.errors import MissingDependencyError, SinkError
 from edgeface.labelled import Progress
 from edgeface.quantization.ranges import activation_ranges
 
@@ -65,8 +65,10 @@ def write_curve(errors: Sequence[RangeError], path: str | os.PathLike[str], titl
         from matplotlib.ticker import PercentFormatter
     except ImportError as error:
         raise MissingDependencyError.for_extra("matplotlib", "train", "drawing the curve") from error
-    shown = [error for error in errors if error.worst > 0]  # the last is 0 by definition, which no log scale shows
     figure = Figure(figsize=(7, 4.5), layout="constrained")
+    if Path(path).suffix.lower()[1:] not in figure.canvas.get_supported_filetypes():
+        raise SinkError(f"cannot draw `{path}`: expected a suffix such as .png, .svg or .pdf")
+    shown = [error for error in errors if error.worst > 0]  # the last is 0 by definition, which no log scale shows
     axes = figure.add_subplot()
     axes.plot([error.size for error in shown], [error.worst for error in shown], "o-", label="worst activation")
     axes.plot([error.size for error in shown], [error.mean for error in shown], "s-", label="mean of all activations")

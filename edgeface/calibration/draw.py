@@ -93,8 +93,10 @@ def _without_look_alikes(
     while True:
         chosen = _take_turns([[name for name in names if name not in dropped] for names in strata.values()], size)
         if len(chosen) < size:
-            usable = f"{len(chosen)} usable pictures" + (f" ({len(dropped)} look-alikes left out)" if dropped else "")
-            raise CalibrationError(f"{where}: expected {size} pictures, the data have {usable} in its folds")
+            left_out = f" (look-alikes left out: {len(dropped)})" if dropped else ""
+            raise CalibrationError(
+                f"{where}: expected {size} pictures, the data have {len(chosen)} usable pictures in its folds{left_out}"
+            )
         known |= _look_at(data, [name for name in chosen if name not in known], where)
         look_alikes = _look_alikes(chosen, known, held)
         if not look_alikes:
