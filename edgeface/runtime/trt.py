@@ -27,6 +27,10 @@ except ImportError as error:
             "in a virtual environment made with --system-site-packages"
         ) from error
     raise MissingDependencyError.for_extra("tensorrt", "gpu", "building or running an engine") from error
+except OSError as error:
+    raise MissingDependencyError(
+        f"TensorRT is installed but cannot be loaded ({error}): install the one that fits this machine's CUDA"
+    ) from error
 
 __all__ = ["Log", "TrtBackend", "bytes_of", "identity", "load", "trt"]
 _DTYPES = {
@@ -139,7 +143,7 @@ class TrtBackend:
         self.close()
 
 
-class Log(trt.ILogger):  # type: ignore[misc]
+class Log(trt.ILogger):  # type: ignore[misc, unused-ignore]
     """Keeps TensorRT's errors and warnings for our own messages instead of printing them."""
 
     def __init__(self) -> None:

@@ -116,19 +116,23 @@ def _allow_precisions(config: trt.IBuilderConfig, network: trt.INetworkDefinitio
     if hasattr(trt.BuilderFlag, "OBEY_PRECISION_CONSTRAINTS"):
         config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
     for layer in (network.get_layer(index) for index in range(network.num_layers)):
-        writes_float = layer.num_outputs > 0 and layer.get_output(0).dtype == trt.DataType.FLOAT
-        if layer.type.name in _ARITHMETIC and writes_float and hasattr(layer, "precision"):
+        if _computes_float32(layer) and hasattr(layer, "precision"):
             layer.precision = trt.DataType.FLOAT
 
 
+def _computes_float32(layer: trt.ILayer) -> bool:
+    return layer.type.name in _ARITHMETIC and layer.get_output(0).dtype == trt.DataType.FLOAT
+
+
 def _parser_errors(parser: trt.OnnxParser) -> str:
-    errors = []
-    for error in (parser.get_error(index) for index in range(parser.num_errors)):
-        place = f"node {error.node()}"
-        if hasattr(error, "node_operator"):
-            place += f" ({error.node_operator()} `{error.node_name()}`)"
-        errors.append(f"{place}: {error.desc().strip()}")
-    return "; ".join(errors) or "it gives no reason"
+    return "; ".join(_sentence(parser.get_error(index)) for index in range(parser.num_errors)) or "it gives no reason"
+
+
+def _sentence(error: trt.ParserError) -> str:
+    place = f"node {error.node()}"
+    if hasattr(error, "node_name"):
+        place += f" (`{error.node_name()}`)"
+    return f"{place}: {error.desc().strip()}"
 
 
 def _choose_device(builder: trt.Builder, config: trt.IBuilderConfig, recipe: Recipe) -> None:
@@ -175,7 +179,9 @@ def _watch(config: trt.IBuilderConfig, progress: Progress | None) -> list[bool]:
     if not hasattr(trt, "IProgressMonitor") or not hasattr(config, "progress_monitor"):
         return interrupted
 
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined, unused-ignore]
+    monitor = trt.IProgressMonitor
+
+    class Monitor(monitor):  # type: ignore[misc, valid-type, unused-ignore]
         def __init__(self) -> None:
             super().__init__()
             self._steps: dict[str, int] = {}
