@@ -1,0 +1,167 @@
+"""From a float model and a recipe to an engine for this machine: quantise, build, judge, publish with a passport.
+
+The same command serves every machine: on a GPU the engine is TensorRT's, on a processor it is the quantised ONNX file.
+What was built from the same inputs on the same machine is not built again, and whatever fails leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeface import __version__, machine
+from edgeface.artifact import cache_dir, onnx_metadata, passport_path, sha256_file
+from edgeface.build_gate import Gate, Judgement, read_gate
+from edgeface.build_order import Job, Order, look_up, rebuild_command
+from edgeface.build_steps import Reporter, Silence, engine_of, layer_precisions, quantised
+from edgeface.errors import ArtifactError, ConfigError, ParityError, SinkError
+from edgeface.passport import Passport, load_passport
+from edgeface.quantization.flavour import precision_in
+
+__all__ = ["Built", "Order", "build_engine"]
+
+_LOCKED_NOTE = "another process builds this engine already, waiting for it"
+
+
+@dataclass(frozen=True)
+class Built:
+    """The engine at ``path``; ``fresh`` False where it was up to date already."""
+
+    path: Path
+    passport: Passport
+    fresh: bool
+
+
+def build_engine(order: Order, reporter: Reporter | None = None) -> Built:
+    """Build, judge and publish the engine ``order.out`` with its passport beside it.
+
+    Raises ``ParityError`` where it misses its budget, ``ConfigError`` for a recipe that does not fit model or machine,
+    ``BackendError`` without a GPU and ``MissingDependencyError`` without TensorRT where the target needs them,
+    ``SinkError`` where nothing can be written. Then, and on Ctrl-C, what lay at ``order.out`` stays as it was.
+    """
+    say = reporter or Silence()
+    job = look_up(order)
+    with _lock(job.key, order.wait, say):
+        known = _up_to_date(job)
+        if known is not None:
+            return Built(order.out, known, fresh=False)
+        try:
+            order.out.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=f".{order.out.name}-", dir=order.out.parent) as folder:
+                return Built(order.out, _build(job, Path(folder), say), fresh=True)
+        except OSError as error:
+            if isinstance(error, SinkError):
+                raise
+            raise SinkError(f"cannot write `{order.out}`: {error.strerror or error}") from error
+
+
+def _up_to_date(job: Job) -> Passport | None:
+    """The passport of the engine that is there already, if it came from the same inputs and was judged as asked."""
+    out = job.order.out
+    try:
+        passport = load_passport(out)
+        if passport is None or passport.key != job.key or sha256_file(out) != passport.engine_sha256:
+            return None
+    except (ArtifactError, OSError):
+        return None
+    return passport if job.order.gate is False or _is_judged(job, passport) else None
+
+
+def _is_judged(job: Job, passport: Passport) -> bool:
+    """Whether the engine's verdict is the one asked for: by the same budget, on as many faces."""
+    if job.order.recipe.precision == "fp32":
+        return True
+    verdict = passport.gate
+    same = verdict.get("budget") == dataclasses.asdict(read_gate(job.order))
+    return verdict.get("verdict") == "passed" and same and verdict.get("limit") in (None, job.order.limit)
+
+
+def _build(job: Job, folder: Path, say: Reporter) -> Passport:
+    order = job.order
+    graph = quantised(job, folder, say)
+    passport = _engine(job, graph, folder, say)
+    candidate = folder / order.out.name
+    if order.gate is False or order.recipe.precision == "fp32":
+        why = "the float model itself" if order.recipe.precision == "fp32" else "--no-gate"
+        return _publish(passport, candidate, order.out, {"verdict": "not judged", "why": why})
+    gate = Gate(job, say)
+    judgement = gate.judge(candidate)
+    if judgement.lossy and order.recipe.precision == "int8" and order.search:
+        passport = _engine(job, gate.search(folder), folder, say)
+        judgement = gate.judge(candidate)
+    if judgement.failures:
+        raise ParityError(_verdict(order, judgement))
+    return _publish(passport, candidate, order.out, {"verdict": "passed", **judgement.figures})
+
+
+def _engine(job: Job, graph: Path, folder: Path, say: Reporter) -> Passport:
+    """Build the engine in ``folder`` and lay an unjudged passport beside it, since nothing loads without one."""
+    order = job.order
+    candidate = folder / order.out.name
+    details = engine_of(job, graph, candidate, say)
+    passport = Passport(
+        key=job.key,
+        engine_sha256=sha256_file(candidate),
+        target=job.target,
+        source={"name": order.model.name, "sha256": job.source_sha256},
+        recipe=order.recipe.to_dict(),
+        machine=dict(job.identity),
+        command=rebuild_command(order),
+        calibration=None if not job.calibration else {"name": job.calibration.name, "digest": job.calibration.digest},
+        precision=_precision(onnx_metadata(graph)),
+        layers=details.layers or layer_precisions(graph),
+        metadata=onnx_metadata(graph),
+        measured_on=machine.fingerprint(),
+        timing_cache_sha256=details.timing_cache_sha256,
+        edgeface=__version__,
+    )
+    passport.write(passport_path(candidate))
+    return passport
+
+
+def _precision(metadata: Mapping[str, str]) -> dict[str, object]:
+    made = precision_in(metadata)
+    return {"precision": "fp32"} if made is None else dataclasses.asdict(made)
+
+
+def _publish(passport: Passport, candidate: Path, out: Path, gate: Mapping[str, object]) -> Passport:
+    """Move engine and passport to their place, each in one step; between the two, the engine is refused."""
+    final = dataclasses.replace(passport, gate=gate)
+    final.write(passport_path(candidate))
+    os.replace(candidate, out)
+    os.replace(passport_path(candidate), passport_path(out))
+    return final
+
+
+def _verdict(order: Order, judgement: Judgement) -> str:
+    what = "; ".join(judgement.failures)
+    return f"`{order.out.name}` misses its budget, nothing was written: {what} (--no-gate builds it all the same)"
+
+
+@contextmanager
+def _lock(key: str, wait: bool, say: Reporter) -> Iterator[None]:
+    """One build of the same engine at a time, on this machine. The lock goes with the process that holds it."""
+    import fcntl
+
+    place = cache_dir() / "locks" / f"{key[:32]}.lock"
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        file = open(place, "w")  # noqa: SIM115
+    except OSError as error:
+        raise SinkError(f"cannot write the lock `{place}`: {error.strerror or error}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise ConfigError(
+                    "another process builds this engine already; leave --no-wait out to wait for it"
+                ) from None
+            say.note(_LOCKED_NOTE)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
