@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from edgeface import __version__
-from edgeface.cli import bench, calibration, demo, doctor, evaluate, export, info, predict, quantize, run
+from edgeface.cli import bench, build_engine, calibration, demo, doctor, evaluate, export, info, predict, quantize, run
 from edgeface.errors import EdgefaceError
 
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
@@ -73,9 +73,9 @@ def _drop_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-for _verb in (demo, predict, run, evaluate, bench, export, quantize, info, doctor):
+for _verb in (demo, predict, run, evaluate, bench, export, quantize, build_engine, info, doctor):
     _name = _verb.__name__.rpartition(".")[2]
-    app.command(_name, epilog=_verb.EXAMPLE)(_guarded(getattr(_verb, _name)))
+    app.command(_name.replace("_", "-"), epilog=_verb.EXAMPLE)(_guarded(getattr(_verb, _name)))
 
 _calibration = typer.Typer(help=calibration.HELP, no_args_is_help=True, rich_markup_mode=None)
 for _command, _example in calibration.COMMANDS:

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT
 
 HEAVY = ("torch", "torchvision", "onnx", "onnxruntime", "cv2", "av", "tensorrt", "pycuda", "sklearn", "matplotlib")
-VERBS = ("demo", "predict", "run", "evaluate", "export", "quantize", "info", "doctor")
+VERBS = ("demo", "predict", "run", "evaluate", "export", "quantize", "build-engine", "info", "doctor")
 
 
 def loaded_by(code: str) -> set[str]:
