@@ -37,12 +37,13 @@ LAYERS = (
         "edgeface.labelled",
         "edgeface.calibration",
         "edgeface.doctor",
+        "edgeface.doctor_engines",
         "edgeface.model_info",
         "edgeface.bench",
         "edgeface.bench_compare",
         "edgeface.parity",
     ),
-    ("edgeface.build",),
+    ("edgeface.build_order", "edgeface.build_steps", "edgeface.build_gate", "edgeface.build"),
     ("edgeface.cli", "edgeface.__main__"),
 )
 OWNERS = {
