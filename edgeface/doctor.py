@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeface import __version__, machine
+from edgeface.doctor_engines import accelerator_facts, precision_facts
 from edgeface.errors import EdgefaceError
 
 Facts = dict[str, Any]
@@ -82,6 +83,8 @@ def examine(models: Path | None = None) -> Report:
         "cpu": machine.cpu(),
         "memory": machine.memory(),
         "gpu": gpu,
+        "engines": accelerator_facts(),
+        "precisions": precision_facts(),
         "packages": _packages(problems, hints, has_gpu=gpu is not None),
         "onnxruntime_providers": _providers(problems),
         "video": _video(problems, hints),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,12 +12,20 @@ from edgeface.cli.output import say, say_json
 EXAMPLE = "Example: edgeface doctor --json > doctor.json"
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False) -> None:
-    """Examine this machine.
+def doctor(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="Say which artefacts in it would load here instead.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Examine this machine, or a folder of artefacts on it.
 
-    Processor, packages, codecs, GPU, shipped models, one inference. Exit code 1 where something keeps edgeface from
-    working.
+    Processor, packages, codecs, GPU, CUDA, TensorRT, the precisions that make sense, shipped models, one inference.
+    Exit code 1 where something keeps edgeface from working, or an artefact of FOLDER does not load.
     """
+    if folder is not None:
+        _examine_folder(folder, as_json)
+        return
     from edgeface.doctor import examine
 
     report = examine()
@@ -34,12 +43,28 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON object
         raise typer.Exit(1)
 
 
-def _plain(fact: Any) -> str:
+def _examine_folder(folder: Path, as_json: bool) -> None:
+    from edgeface.doctor_engines import folder_facts
+
+    facts = folder_facts(folder)
+    if as_json:
+        say_json({"folder": str(folder), "artefacts": facts})
+    else:
+        for fact in facts:
+            fate = f"loads on {fact['device']}, passport: {fact['passport']}" if fact["loads"] else fact["why"]
+            say(f"{fact['name']}: {fate}")
+    if not all(fact["loads"] for fact in facts):
+        raise typer.Exit(1)
+
+
+def _plain(fact: Any, indent: str = "  ") -> str:
     """A fact as one line, nested ones as indented lines."""
     if isinstance(fact, dict):
-        return "".join(f"\n  {name.replace('_', ' ')}: {_plain(item)}" for name, item in fact.items())
+        return "".join(
+            f"\n{indent}{name.replace('_', ' ')}: {_plain(item, indent + '  ')}" for name, item in fact.items()
+        )
     if isinstance(fact, list):
         if fact and isinstance(fact[0], dict):
-            return "".join("\n  " + ", ".join(f"{value}" for value in item.values()) for item in fact)
+            return "".join(f"\n{indent}" + ", ".join(f"{value}" for value in item.values()) for item in fact)
         return ", ".join(map(str, fact)) or "none"
     return "none" if fact is None else str(fact)
