@@ -82,12 +82,8 @@ def load_passport(engine: str | os.PathLike[str]) -> Passport | None:
         raise ArtifactError(f"passport `{where}` is incomplete ({error}), build the engine again") from error
 
 
-def check_passport(engine: str | os.PathLike[str], here: Mapping[str, str] | None = None) -> Passport:
-    """The passport of an engine that may be loaded on the machine ``here`` (``None``: this one's processor).
-
-    Raises ``ArtifactError`` where there is no passport, the engine's bytes are not the passport's, or the machine
-    differs from the one it is bound to.
-    """
+def check_bytes(engine: str | os.PathLike[str]) -> Passport:
+    """The engine's passport, if it has one and its bytes are that passport's. Raises ``ArtifactError``."""
     passport = load_passport(engine)
     if passport is None:
         raise ArtifactError(
@@ -103,6 +99,15 @@ def check_passport(engine: str | os.PathLike[str], here: Mapping[str, str] | Non
             f"engine `{engine}` is not the one of its passport: sha256 expected {passport.engine_sha256[:16]}…, "
             f"found {found[:16]}…; build it again: {passport.command}"
         )
+    return passport
+
+
+def check_passport(engine: str | os.PathLike[str], here: Mapping[str, str] | None = None) -> Passport:
+    """The passport of an engine that may be loaded on the machine ``here`` (``None``: this one's processor).
+
+    Raises ``ArtifactError`` as ``check_bytes`` does, and where the machine differs from the one it is bound to.
+    """
+    passport = check_bytes(engine)
     for name, built, now in differences(passport, cpu_identity() if here is None else here):
         raise ArtifactError(
             f"engine `{engine}` was built for another machine: {name} is {built} in its passport, {now} here; "

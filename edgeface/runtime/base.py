@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgeface.artifact import ENGINE_SUFFIX, passport_path
 from edgeface.errors import BackendError
-from edgeface.passport import check_passport
+from edgeface.passport import check_bytes, check_passport
 
 Feed = Mapping[str, NDArray[Any]]
 
@@ -61,6 +61,7 @@ def open_backend(path: str | os.PathLike[str], threads: int = 0, simulate: bool 
     """
     suffix = Path(path).suffix.lower()
     if suffix == ENGINE_SUFFIX:
+        check_bytes(path)
         from edgeface.runtime.trt import TrtBackend
 
         return TrtBackend(path)
@@ -72,7 +73,7 @@ def open_backend(path: str | os.PathLike[str], threads: int = 0, simulate: bool 
 
         return OrtBackend(path, threads=threads, simulate=simulate)
     raise BackendError(
-        f"no run time for `{path}`: expected a file ending in .onnx or {ENGINE_SUFFIX}, found `{suffix or 'no suffix'}`"
+        f"no run time for `{path}`: expected an engine or a file ending in .onnx, found `{suffix or 'no suffix'}`"
     )
 
 
