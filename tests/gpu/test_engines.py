@@ -1,0 +1,108 @@
+"""Engines on a real GPU: they build in every precision, answer like ONNX Runtime, and are loaded with passport only.
+
+Skipped, with the reason, where there is no GPU, TensorRT or PyCUDA.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeface.artifact import model_spec, passport_path
+from edgeface.build import Order, build_engine
+from edgeface.calibration import draw, write_set
+from edgeface.datasets import find_faces
+from edgeface.errors import ArtifactError, BackendError, EdgefaceError
+from edgeface.pipeline.detect import shipped_model
+from edgeface.recipe import Recipe
+from edgeface.runtime.base import open_backend
+
+pytestmark = pytest.mark.gpu
+
+AGE_TOLERANCE = {"fp32": 0.05, "fp16": 0.5, "int8": 3.0}
+"""Years by which the mean over random crops may differ; the gate judges on faces, and far harder."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gpu() -> None:
+    try:
+        from edgeface.runtime.cuda import Device, find_gpu
+
+        find_gpu()
+        import edgeface.runtime.trt  # noqa: F401
+
+        Device().close()
+    except EdgefaceError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def crops() -> np.ndarray:
+    size = model_spec(shipped_model("attributes.onnx")).input_size
+    return np.random.default_rng(0).integers(0, 256, (11, size, size, 3), np.uint8)
+
+
+def engine(folder: Path, precision: str, **changes: object) -> Path:
+    recipe = dataclasses.replace(Recipe(target="tensorrt", precision=precision, max_batch=4), **changes)
+    order = Order(shipped_model("attributes.onnx"), recipe, folder / f"{precision}.engine", gate=False)
+    return build_engine(order).path
+
+
+def check_answers(path: Path, crops: np.ndarray, precision: str) -> None:
+    with open_backend(shipped_model("attributes.onnx")) as reference, open_backend(path) as candidate:
+        wanted, found = reference.infer({"crops": crops}), candidate.infer({"crops": crops})
+    assert set(found) == set(wanted)
+    assert all(found[name].shape == wanted[name].shape for name in wanted)
+    assert np.abs(found["age"] - wanted["age"]).mean() < AGE_TOLERANCE[precision]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_an_engine_answers_like_its_model(tmp_path: Path, crops: np.ndarray, precision: str) -> None:
+    path = engine(tmp_path, precision)
+    check_answers(path, crops, precision)  # 11 crops: two whole batches of 4 and a part
+    again = Order(shipped_model("attributes.onnx"), Recipe("tensorrt", precision, 4), path, gate=False)
+    assert not build_engine(again).fresh
+
+
+def test_an_int8_engine_answers_like_its_model(tmp_path: Path, crops: np.ndarray, shared: Path) -> None:
+    data = shared / "data" / "utkface"
+    calibration = tmp_path / "set.toml"
+    write_set(draw(find_faces([data]), 64, 1), calibration)
+    recipe = Recipe("tensorrt", "int8", 4, calibration)
+    order = Order(shipped_model("attributes.onnx"), recipe, tmp_path / "int8.engine", (data,), gate=False)
+    check_answers(build_engine(order).path, crops, "int8")
+
+
+def test_a_detector_takes_pictures_of_many_sizes(tmp_path: Path) -> None:
+    model = shipped_model("detector.onnx")
+    recipe = Recipe(target="tensorrt", precision="fp32", max_batch=1)
+    path = build_engine(Order(model, recipe, tmp_path / "detector.engine", gate=False)).path
+    with open_backend(model) as reference, open_backend(path) as candidate:
+        for height, width in ((640, 640), (384, 640), (64, 96)):
+            image = np.random.default_rng(height).integers(0, 256, (1, height, width, 3), np.uint8)
+            wanted, found = reference.infer({"image": image}), candidate.infer({"image": image})
+            np.testing.assert_allclose(found["score"], wanted["score"], atol=0.01)
+        with pytest.raises(BackendError, match="this engine takes"):
+            candidate.infer({"image": np.zeros((1, 1280, 1280, 3), np.uint8)})
+
+
+def test_an_engine_from_elsewhere_is_refused(tmp_path: Path) -> None:
+    path = engine(tmp_path, "fp32")
+    passport = passport_path(path)
+    raw = json.loads(passport.read_text())
+    passport.write_text(json.dumps({**raw, "machine": {**raw["machine"], "tensorrt": "7.1.3"}}))
+    with pytest.raises(ArtifactError, match=r"tensorrt is 7\.1\.3 in its passport"):
+        open_backend(path)
+
+
+def test_a_stale_timing_cache_is_left_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEFACE_CACHE", str(tmp_path / "cache"))
+    engine(tmp_path, "fp32")
+    (cache,) = (tmp_path / "cache" / "timing").iterdir()
+    cache.write_bytes(b"not a timing cache of this release")
+    engine(tmp_path, "fp32", max_batch=2)
+    assert len(cache.read_bytes()) > 100
