@@ -11,6 +11,7 @@ from edgeface.calibration import read_set
 from tests.calibration.networks import write_conv_model
 from tests.calibration.people import add_crowd, add_person
 from tests.cli.conftest import Cli, Result
+from tests.cli.test_startup import HEAVY, help_of, loaded_by
 
 
 @pytest.fixture(autouse=True)
@@ -140,3 +141,15 @@ def test_a_note_where_no_held_out_picture_is_there(crowd: Path, made: Path, cli:
     result = cli("calibration", "check", made, "--data", crowd, "--no-curve")
     assert result.code == 0
     assert "the data have no held-out picture: overlap was judged by names only" in result.err
+
+
+@pytest.mark.parametrize("verb", ["make", "check"])
+def test_help_is_light(verb: str) -> None:
+    assert loaded_by(help_of("calibration", verb)).isdisjoint({*HEAVY, "numpy", "rich"})
+
+
+def test_the_group_alone_shows_its_verbs(cli: Cli) -> None:
+    result = cli("calibration")
+    assert result.code == 2
+    assert "make" in result.out + result.err
+    assert "check" in result.out + result.err
