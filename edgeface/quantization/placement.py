@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from edgeface.errors import ConfigError
 from edgeface.quantization.flavour import Flavour
-from edgeface.quantization.graph import GraphIndex, Node, attribute
+from edgeface.quantization.graph import GraphIndex, Model, Node, attribute
 
 _CONV = "Conv"
 _FLOAT = 1
@@ -49,9 +49,15 @@ class Plan:
 
 def quantisable_layers(index: GraphIndex) -> list[str]:
     """Names of the convolutions that may become 8-bit, in graph order."""
+    return [node.name for node in quantisable_layers_of(index.model)]
+
+
+def quantisable_layers_of(model: Model) -> list[Node]:
+    """The convolutions that may become 8-bit, in graph order."""
+    index = GraphIndex(model)
     feeds_conv = index.upstream_of((_CONV,))
     return [
-        node.name
+        node
         for node in index.model.graph.node
         if node.op_type == _CONV
         and node.input[1] in index.constants

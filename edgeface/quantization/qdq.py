@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import ConfigError
 from edgeface.quantization.flavour import Flavour
-from edgeface.quantization.graph import GraphIndex, Model, Node, constant, copy_node, import_onnx, replace_nodes
+from edgeface.quantization.graph import (
+    GraphIndex,
+    Model,
+    Node,
+    attribute,
+    constant,
+    copy_node,
+    import_onnx,
+    replace_nodes,
+)
+from edgeface.quantization.means import mean_shift
 from edgeface.quantization.placement import Plan, plan
+from edgeface.quantization.ranges import Ranges
 
 _INT32_MAX = 2**31 - 1
 _TINY = 1e-12
 """A scale has to be positive, also that of a channel whose weights are all zero."""
 
 
-def qdq_from_onnx(
-    model: Model, flavour: Flavour, ranges: Mapping[str, tuple[float, float]], keep_float: Collection[str] = ()
-) -> Plan:
+def qdq_from_onnx(model: Model, flavour: Flavour, ranges: Ranges, keep_float: Collection[str] = ()) -> Plan:
     """Turn a prepared float ``model`` into ``flavour``, in place, and return what was placed where.
 
-    ``ranges`` hold the lowest and highest value of each activation. Raises ``ConfigError`` where one is missing or not
-    finite, or where nothing is left to quantise.
+    ``ranges`` hold the lowest and highest value of each activation, and the channel means by which biases are
+    corrected for rounded weights. Raises ``ConfigError`` where a range is missing or not finite, or where nothing is
+    left to quantise.
     """
     index = GraphIndex(model)
     placed = plan(index, flavour, keep_float)
@@ -53,9 +63,7 @@ def weight_scales(weight: NDArray[np.float32], weight_max: int) -> NDArray[np.fl
 class _Writer:
     """Writes one graph; a class because the pieces share names and constants."""
 
-    def __init__(
-        self, index: GraphIndex, flavour: Flavour, placed: Plan, ranges: Mapping[str, tuple[float, float]]
-    ) -> None:
+    def __init__(self, index: GraphIndex, flavour: Flavour, placed: Plan, ranges: Ranges) -> None:
         self.index, self.flavour, self.placed, self.ranges = index, flavour, placed, ranges
         self.make_node = import_onnx().helper.make_node
         self.added: dict[str, NDArray[np.generic]] = {}
@@ -125,45 +133,42 @@ class _Writer:
         return tensor, nodes
 
     def _convolution(self, node: Node) -> list[Node]:
-        """Give ``node`` an 8-bit weight, and where ONNX Runtime is to fuse it a 32-bit bias; returns their DQs."""
+        """Give ``node`` an 8-bit weight and the bias that goes with it; returns their DQs."""
         number = self.placed.layers.index(node.name)
+        source = next(name for name, readers in self.placed.pairs.items() if (node.name, 0) in readers)
         weight = self.index.array(node.input[1])
         scales = weight_scales(weight, self.flavour.weight_max)
-        bias = self.index.array(node.input[2]) if len(node.input) > 2 and node.input[2] else None
-        as_integer = bias is not None and self.flavour.fused_by == "onnxruntime"
-        if bias is not None and as_integer:
-            # ONNX Runtime adds the bias to 32-bit sums, so its scale is given; a channel of tiny weights gets a
-            # larger one rather than a bias that overflows.
-            input_scale = self._input_scale(node)
+        bias = self.index.array(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(len(weight))
+        # ONNX Runtime adds the bias to 32-bit sums, so its scale is given: x's times w's. A channel of tiny weights
+        # gets a larger one rather than a bias that overflows.
+        input_scale = float(np.float32(self.scale_of(source)[0]))
+        as_integer = self.flavour.fused_by == "onnxruntime"
+        if as_integer:
             scales = np.maximum(scales, np.abs(bias) / (input_scale * (_INT32_MAX // 2))).astype(np.float32)
-        nodes = [self._weight(node, number, weight, scales)]
-        if bias is not None and as_integer:
-            nodes.append(self._bias(node, number, bias, scales.astype(np.float64) * input_scale))
-        return nodes
-
-    def _input_scale(self, node: Node) -> float:
-        tensor = next(name for name, readers in self.placed.pairs.items() if (node.name, 0) in readers)
-        return float(np.float32(self.scale_of(tensor)[0]))
-
-    def _weight(self, node: Node, number: int, weight: NDArray[np.float32], scales: NDArray[np.float32]) -> Node:
         per_channel = scales.reshape(-1, *[1] * (weight.ndim - 1))
         limit = self.flavour.weight_max
         integers = np.clip(np.rint(weight / per_channel), -limit, limit).astype(np.int8)
-        inputs = [
-            self._shared("w", integers),
-            self._shared("s", scales),
-            self._shared("z", np.zeros(len(scales), np.int8)),
-        ]
-        output = f"w{number}_f"
-        node.input[1] = output
-        return self.make_node("DequantizeLinear", inputs, [output], name=f"dw{number}", axis=0)
+        if source in self.ranges.means:
+            error = integers * per_channel - weight
+            bias = bias - mean_shift(error, self.ranges.means[source], attribute(node, "group", 1))
+        nodes = [self._dequantised(node, 1, f"w{number}", integers, scales)]
+        if as_integer:
+            bias_scales = scales.astype(np.float64) * input_scale
+            rounded = np.clip(np.rint(bias / bias_scales), -_INT32_MAX, _INT32_MAX).astype(np.int32)
+            nodes.append(self._dequantised(node, 2, f"b{number}", rounded, bias_scales.astype(np.float32)))
+        else:
+            _set_input(node, 2, self._shared("b", bias.astype(np.float32)))
+        return nodes
 
-    def _bias(self, node: Node, number: int, bias: NDArray[np.float32], scales: NDArray[np.float64]) -> Node:
-        integers = np.clip(np.rint(bias / scales), -_INT32_MAX, _INT32_MAX).astype(np.int32)
-        inputs = [self._shared("b", integers), self._shared("s", scales.astype(np.float32))]
-        output = f"b{number}_f"
-        node.input[2] = output
-        return self.make_node("DequantizeLinear", inputs, [output], name=f"db{number}", axis=0)
+    def _dequantised(
+        self, node: Node, position: int, name: str, integers: NDArray[np.integer], scales: NDArray[np.float32]
+    ) -> Node:
+        """Make ``node`` read ``integers`` times ``scales`` at ``position``; returns the DQ."""
+        inputs = [self._shared(name[0], integers), self._shared("s", scales)]
+        if integers.dtype == np.int8:  # TensorRT wants zero-points; ONNX Runtime knows that 32-bit ones are zero
+            inputs.append(self._shared("z", np.zeros(len(scales), np.int8)))
+        _set_input(node, position, f"{name}_f")
+        return self.make_node("DequantizeLinear", inputs, [f"{name}_f"], name=f"d{name}", axis=0)
 
     def _shared(self, kind: str, values: NDArray[np.generic] | np.generic) -> str:
         """The name of a constant; equal ones are stored once."""
@@ -173,3 +178,11 @@ class _Writer:
             self.names[key] = f"{kind}_{len(self.names)}"
             self.added[self.names[key]] = array
         return self.names[key]
+
+
+def _set_input(node: Node, position: int, name: str) -> None:
+    """Replace an input, or append the one that was left out."""
+    if len(node.input) > position:
+        node.input[position] = name
+    else:
+        node.input.append(name)

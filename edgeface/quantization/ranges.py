@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ import numpy as np
 
 from edgeface.artifact import atomic_path, sha256_file
 from edgeface.errors import ConfigError, EdgefaceError, MissingDependencyError
-from edgeface.quantization.graph import import_onnx, read_float_model
+from edgeface.quantization.graph import Model, import_onnx, read_float_model
+from edgeface.quantization.means import channel_means
 from edgeface.quantization.prepare import prepare
 from edgeface.runtime.base import Feed
 
@@ -27,7 +28,7 @@ METHODS = ("minmax", "entropy", "percentile")
 PERCENTILE = 99.99
 """Share of an activation's values that method "percentile" keeps, in percent; of 99.9 to 99.999 the best on fold 2."""
 _CALIBRATED_OPS = ("Conv", "Relu", "Add", "Resize", "MaxPool")
-_SCHEMA = 1
+_SCHEMA = 2
 """Raised whenever other ranges come out of the same key."""
 
 Progress = Callable[[int, int], None]
@@ -36,12 +37,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Ranges(Mapping[str, tuple[float, float]]):
-    """Tensor name → lowest and highest value, and what they are the ranges of."""
+    """Tensor name → lowest and highest value, and what they are the ranges of.
+
+    ``means`` hold the mean of each channel of a convolution's input, by the input's name.
+    """
 
     model_sha256: str
     set_digest: str
     method: str
     bounds: Mapping[str, tuple[float, float]]
+    means: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __getitem__(self, tensor: str) -> tuple[float, float]:
         return self.bounds[tensor]
@@ -74,9 +79,11 @@ def activation_ranges(
         return known
     if not feeds:
         raise ConfigError("no calibration picture: ranges need at least one")
-    bounds = _calibrated(Path(model), feeds, method, progress)
+    graph = read_float_model(model)
+    prepare(graph)
+    bounds = _calibrated(graph, feeds, method, progress)
     _check_bounds(bounds)
-    ranges = Ranges(sha256_file(model), set_digest, method, bounds)
+    ranges = Ranges(sha256_file(model), set_digest, method, bounds, channel_means(graph, feeds))
     if cache is not None:
         _store(ranges, cache)
     return ranges
@@ -92,9 +99,10 @@ def cached_ranges(
     try:
         raw = json.loads(_cache_file(wanted, Path(cache)).read_text(encoding="utf-8"))
         bounds = {str(name): (float(low), float(high)) for name, (low, high) in raw.pop("bounds").items()}
+        means = {str(name): tuple(float(mean) for mean in row) for name, row in raw.pop("means").items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # not there, or damaged: it is computed again
-    found = dataclasses.replace(wanted, bounds=bounds)
+    found = dataclasses.replace(wanted, bounds=bounds, means=means)
     return found if raw == _identity(found) else None
 
 
@@ -129,11 +137,12 @@ def _cache_file(ranges: Ranges, cache: Path) -> Path:
 def _store(ranges: Ranges, cache: Path) -> None:
     """A cache that cannot be written costs time next time, nothing else."""
     with contextlib.suppress(EdgefaceError), atomic_path(_cache_file(ranges, cache)) as temporary:
-        temporary.write_text(json.dumps({**_identity(ranges), "bounds": dict(ranges.bounds)}), encoding="utf-8")
+        content = {**_identity(ranges), "bounds": dict(ranges.bounds), "means": dict(ranges.means)}
+        temporary.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _calibrated(
-    model: Path, feeds: Sequence[Feed], method: str, progress: Progress | None
+    graph: Model, feeds: Sequence[Feed], method: str, progress: Progress | None
 ) -> dict[str, tuple[float, float]]:
     onnx, calibrate = import_onnx(), _import_calibrate()
     methods = {
@@ -143,8 +152,6 @@ def _calibrated(
         "percentile": (calibrate.CalibrationMethod.Percentile, {"symmetric": False, "percentile": PERCENTILE}),
     }
     kind, options = methods[method]
-    graph = read_float_model(model)
-    prepare(graph)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):  # the calibrators print
         source = Path(folder) / "model.onnx"
         onnx.save(graph, str(source))
