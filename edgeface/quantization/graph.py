@@ -155,7 +155,7 @@ def attribute(node: Node, name: str, default: Any = None) -> Any:
 
 def constant(name: str, values: NDArray[Any]) -> Any:
     """An initializer."""
-    return import_onnx().numpy_helper.from_array(np.ascontiguousarray(values), name)
+    return import_onnx().numpy_helper.from_array(np.asarray(values, order="C"), name)  # a scalar stays one
 
 
 def copy_node(node: Node) -> Node:

@@ -75,7 +75,8 @@ def test_convolutions_fuse_in_onnxruntime(attributes: Path, attribute_ranges: Ra
     options.log_severity_level = 3
     onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     kinds = Counter(node.op_type for node in onnx.load(tmp_path / "fused.onnx").graph.node)
-    assert kinds["QLinearConv"] == 29
+    assert (kinds["QLinearConv"], kinds["QLinearAdd"]) == (29, 7)
+    assert kinds["Conv"] == kinds["Add"] == 1, "the position pool, and the sum that it reads"
 
 
 def test_tensorrt_gets_symmetric_signed_integers_per_channel(
