@@ -1,0 +1,114 @@
+"""What a candidate may lose: the budget, and the sentences that say where it is broken."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+from edgeface.errors import ConfigError
+from edgeface.parity.report import CandidateParity, GroupLoss, HeadParity, ParityReport
+from edgeface.toml_file import read_toml, unknown_key
+
+_NAMES = {
+    "age": "age error",
+    "age_interval": "age interval accuracy",
+    "gender": "gender accuracy",
+    "race": "race accuracy",
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a candidate may lose against its reference; the keys of a gate file.
+
+    ``age_mae_years`` and ``accuracy_points`` bound the losses on all faces. ``group_points`` and ``group_age_years``
+    bound those of the worst group, by the end of its 95 % interval that is nearer to zero; groups of fewer than
+    ``group_faces`` faces are not judged. ``latency`` asks for a candidate that is faster than the reference on this
+    machine, beyond noise. ``detector_recall`` and ``detector_precision`` (0…1) are for face detectors: how many of the
+    reference's faces the candidate has to find, and how many of its own must be the reference's.
+    """
+
+    age_mae_years: float = 0.05
+    accuracy_points: float = 0.3
+    group_points: float = 1.0
+    group_age_years: float = 0.25
+    group_faces: int = 50
+    latency: bool = True
+    detector_recall: float = 0.99
+    detector_precision: float = 0.98
+
+
+def read_budget(path: str | os.PathLike[str]) -> Budget:
+    """A gate file: TOML with some of ``Budget``'s keys. Raises ``ConfigError`` for an unknown key or a bad value."""
+    table = read_toml(path, "gate")
+    defaults = {item.name: item.default for item in fields(Budget)}
+    for key, value in table.items():
+        if key not in defaults:
+            raise ConfigError(f"gate `{path}` has {unknown_key(key, defaults)}")
+        _check(key, value, defaults[key], f"gate `{path}`: {key}")
+    return Budget(**table)
+
+
+def _check(key: str, value: Any, default: Any, where: str) -> None:
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise ConfigError(f"{where}: expected true or false, found {value!r}")
+        return
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    if not number or (isinstance(default, int) and not isinstance(value, int)):
+        kind = "a whole number" if isinstance(default, int) else "a number"
+        raise ConfigError(f"{where}: expected {kind} of 0 or more, found {value!r}")
+    if key.startswith("detector_") and value > 1:
+        raise ConfigError(f"{where}: expected a fraction, 0 to 1, found {value!r}")
+
+
+def failures(report: ParityReport, budget: Budget | None = None) -> list[str]:
+    """One sentence for every broken bound, none where every candidate keeps the ``budget`` (``None``: the default)."""
+    budget = budget or Budget()
+    return [
+        f"`{candidate.path}`: {fault}"
+        for candidate in report.candidates
+        for fault in _faults(candidate, report, budget)
+    ]
+
+
+def _faults(candidate: CandidateParity, report: ParityReport, budget: Budget) -> Iterator[str]:
+    if candidate.not_finite:
+        yield f"{candidate.not_finite} of {report.faces} faces are answered with NaN or infinity"
+    for item in candidate.heads:
+        allowed = budget.age_mae_years if item.unit == "years" else budget.accuracy_points
+        if item.loss.mean > allowed:
+            yield _head_sentence(item, allowed)
+    for unit, allowed in (("points", budget.group_points), ("years", budget.group_age_years)):
+        worst = candidate.worst(unit)
+        if worst is not None and worst.loss.low > allowed:
+            broken = sum(group.loss.low > allowed for group in candidate.groups if group.unit == unit)
+            yield _group_sentence(worst, allowed, broken)
+    if budget.latency and candidate.speedup is not None and candidate.speedup.verdict != "faster":
+        yield (
+            f"it is not faster than `{report.reference}` on this machine: {candidate.speedup.median:.2f} times as fast "
+            f"(95 % interval {candidate.speedup.low:.2f} to {candidate.speedup.high:.2f})"
+        )
+
+
+def _head_sentence(item: HeadParity, allowed: float) -> str:
+    return (
+        f"{_NAMES[item.head]} {_verb(item.head)} {item.loss.mean:.2f} {item.unit} ({item.reference:.2f} to "
+        f"{item.candidate:.2f}, {item.loss.n} faces), allowed are {allowed:g}"
+    )
+
+
+def _group_sentence(group: GroupLoss, allowed: float, broken: int) -> str:
+    more = f"; {broken - 1} more group figures break this bound" if broken > 1 else ""
+    return (
+        f"{_NAMES[group.head]} of {group.group} {_verb(group.head)} {group.loss.mean:.2f} {group.unit} "
+        f"({group.loss.n} faces, 95 % interval {group.loss.low:.2f} to {group.loss.high:.2f}), allowed are {allowed:g} "
+        f"beyond the interval{more}"
+    )
+
+
+def _verb(head: str) -> str:
+    return "grows by" if head == "age" else "falls by"
