@@ -1,7 +1,8 @@
 """How fast artefacts are, side by side on this machine: the figures of ``edgeface bench``.
 
 Artefacts are timed in interleaved rounds, so that a busy or throttled machine slows all of them alike, and compared
-round by round. A round's length is fixed in time; every second round runs in reverse order.
+round by round by each round's fastest call: what interrupts a call can only lengthen it. A round's length is fixed in
+time; every second round runs in reverse order. Percentiles and throughput are of all calls, interrupted ones included.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Speedup(NamedTuple):
 class BenchRow:
     """One artefact at one batch size and thread count.
 
-    ``calls_ms`` are p50, p90 and p99 of the single calls; ``rounds_ms`` float64 ``[R]`` is the median call of each
+    ``calls_ms`` are p50, p90 and p99 of the single calls; ``rounds_ms`` float64 ``[R]`` is the fastest call of each
     round, the same rounds as those of every other artefact at this setting; ``items_per_s`` are faces or pictures a
     second, one call after the other; ``memory_mb`` is the peak of a process that opens the artefact and runs it
     (``None``: not measured).
@@ -113,7 +114,7 @@ class BenchReport:
         return paired_speedup(self.reference(row).rounds_ms, row.rounds_ms)
 
     def to_dict(self, rounds: bool = False) -> dict[str, Any]:
-        """For JSON. ``rounds`` adds every round's median, which a later comparison needs."""
+        """For JSON. ``rounds`` adds every round's fastest call, which a later comparison needs."""
         return {"rows": [self._row(row, rounds) for row in self.rows], "machine": self.machine}
 
     def _row(self, row: BenchRow, rounds: bool) -> dict[str, Any]:
@@ -247,7 +248,7 @@ def _row(
         threads=threads,
         calls=len(calls),
         calls_ms=(p50, p90, p99),
-        rounds_ms=np.array([np.median(part) for part in rounds]),
+        rounds_ms=np.array([part.min() for part in rounds]),
         items_per_s=batch * 1e3 / float(calls.mean()),
         memory_mb=memory_mb,
     )
