@@ -7,6 +7,7 @@ What was built from the same inputs on the same machine is not built again, and 
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -69,13 +70,11 @@ def _up_to_date(job: Job) -> Passport | None:
             return None
     except (ArtifactError, OSError):
         return None
-    return passport if job.order.gate is False or _is_judged(job, passport) else None
+    return passport if job.order.why_unjudged or _is_judged(job, passport) else None
 
 
 def _is_judged(job: Job, passport: Passport) -> bool:
     """Whether the engine's verdict is the one asked for: by the same budget, on as many faces."""
-    if job.order.recipe.precision == "fp32":
-        return True
     verdict = passport.gate
     same = verdict.get("budget") == dataclasses.asdict(read_gate(job.order))
     return verdict.get("verdict") == "passed" and same and verdict.get("limit") in (None, job.order.limit)
@@ -83,13 +82,11 @@ def _is_judged(job: Job, passport: Passport) -> bool:
 
 def _build(job: Job, folder: Path, say: Reporter) -> Passport:
     order = job.order
-    graph = quantised(job, folder, say)
-    passport = _engine(job, graph, folder, say)
     candidate = folder / order.out.name
-    if order.gate is False or order.recipe.precision == "fp32":
-        why = "the float model itself" if order.recipe.precision == "fp32" else "--no-gate"
-        return _publish(passport, candidate, order.out, {"verdict": "not judged", "why": why})
-    gate = Gate(job, say)
+    passport = _engine(job, quantised(job, folder, say), folder, say)
+    if order.why_unjudged:
+        return _publish(passport, candidate, order.out, {"verdict": "not judged", "why": order.why_unjudged})
+    gate = Gate(job, say, _rival(job, folder, say))
     judgement = gate.judge(candidate)
     if judgement.lossy and order.recipe.precision == "int8" and order.search:
         passport = _engine(job, gate.search(folder), folder, say)
@@ -97,6 +94,19 @@ def _build(job: Job, folder: Path, say: Reporter) -> Passport:
     if judgement.failures:
         raise ParityError(_verdict(order, judgement))
     return _publish(passport, candidate, order.out, {"verdict": "passed", **judgement.figures})
+
+
+def _rival(job: Job, folder: Path, say: Reporter) -> Path | None:
+    """The fp16 engine that an int8 one has to outrun where both are TensorRT's, for else there is no use for it."""
+    order = job.order
+    if order.recipe.on_cpu or order.recipe.precision != "int8":
+        return None
+    recipe = dataclasses.replace(order.recipe, precision="fp16", calibration=None)
+    place = folder / "fp16"
+    place.mkdir()
+    rival = dataclasses.replace(job, calibration=None, order=dataclasses.replace(order, recipe=recipe))
+    _engine(rival, quantised(rival, place, say), place, say)
+    return place / order.out.name
 
 
 def _engine(job: Job, graph: Path, folder: Path, say: Reporter) -> Passport:
@@ -125,8 +135,9 @@ def _engine(job: Job, graph: Path, folder: Path, say: Reporter) -> Passport:
 
 
 def _precision(metadata: Mapping[str, str]) -> dict[str, object]:
+    """The graph's precision as JSON has it."""
     made = precision_in(metadata)
-    return {"precision": "fp32"} if made is None else dataclasses.asdict(made)
+    return {"precision": "fp32"} if made is None else dict(json.loads(json.dumps(dataclasses.asdict(made))))
 
 
 def _publish(passport: Passport, candidate: Path, out: Path, gate: Mapping[str, object]) -> Passport:

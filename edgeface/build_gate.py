@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from edgeface.artifact import model_spec
+from edgeface.bench import bench
 from edgeface.build_order import Job, Order
 from edgeface.build_steps import Reporter, calibrated, set_facts
 from edgeface.datasets import find_faces
 from edgeface.labelled import LabelledCrops, labelled_crops, thinned
 from edgeface.parity import Budget, CandidateParity, compare, failures, read_budget
+from edgeface.parity.attributes import LATENCY_BATCH
 from edgeface.pipeline.detect import FaceDetector
 
 GATE_FOLD, SEARCH_FOLD = 1, 2
@@ -42,10 +44,14 @@ def read_gate(order: Order) -> Budget:
 
 @dataclass(frozen=True)
 class Gate:
-    """Judges engines and graphs of one job; crops are cut when first needed, and once."""
+    """Judges engines and graphs of one job; crops are cut when first needed, and once.
+
+    An engine has to be faster than the float model, and than the engine ``rival``, if there is one.
+    """
 
     job: Job
     say: Reporter
+    rival: Path | None = None
 
     @cached_property
     def budget(self) -> Budget:
@@ -66,10 +72,24 @@ class Gate:
             "limit": order.limit,
             "budget": asdict(self.budget),
             **{name: candidate[name] for name in kept},
-            "bench": plain["bench"],
+            "bench": [{**row, "artefact": Path(row["artefact"]).name} for row in plain["bench"] or ()],
         }
         faults = [fault.replace(str(engine), order.out.name) for fault in failures(report, self.budget)]
+        if self.rival is not None:
+            figures["speedup_over_fp16"], slow = self._against_rival(self.rival, engine)
+            faults += slow
         return Judgement(tuple(faults), self._share(report.candidates[0]) > 1, figures)
+
+    def _against_rival(self, rival: Path, engine: Path) -> tuple[dict[str, Any], list[str]]:
+        """The speed-up over ``rival``, and a sentence where there is none although the budget wants one."""
+        timed = bench([rival, engine], (LATENCY_BATCH,), (1,), _LATENCY_S, memory=False)
+        speedup = timed.speedup(timed.rows[1])
+        slow = (
+            f"`{self.job.order.out.name}`: int8 is not faster than fp16 on this machine: {speedup.median:.2f} times as "
+            f"fast (95 % interval {speedup.low:.2f} to {speedup.high:.2f}); build fp16"
+        )
+        fails = self.budget.latency and speedup.verdict != "faster"
+        return {**speedup._asdict(), "verdict": speedup.verdict}, [slow] if fails else []
 
     def search(self, folder: Path) -> Path:
         """The int8 graph with the fewest, most sensitive layers in float that keeps the budget on ``SEARCH_FOLD``."""

@@ -39,6 +39,13 @@ class Order:
     wait: bool = True
     limit: int | None = None
 
+    @property
+    def why_unjudged(self) -> str:
+        """Why no gate stands before this engine; empty where one does."""
+        if self.recipe.on_cpu and self.recipe.precision == "fp32":
+            return "it is the float model itself"
+        return "--no-gate" if self.gate is False else ""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -78,8 +85,7 @@ def _check_order(order: Order, target: str, metadata: Mapping[str, str]) -> None
         )
     if recipe.precision == "int8" and recipe.calibration is None:
         raise ConfigError("int8 needs a calibration set: name one with --calibration or in the recipe")
-    judged = order.gate is not False and recipe.precision != "fp32"
-    if not order.data and (judged or recipe.precision == "int8"):
+    if not order.data and (recipe.precision == "int8" or not order.why_unjudged):
         what = (
             "calibration and gate need labelled faces"
             if recipe.precision == "int8"
