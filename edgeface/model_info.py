@@ -29,7 +29,7 @@ def model_info(path: str | os.PathLike[str]) -> Facts:
 
 def _onnx_facts(path: str | os.PathLike[str]) -> Facts:
     is_network = MODEL_KEY in onnx_metadata(path)
-    with open_backend(path) as backend:
+    with open_backend(path, simulate=True) as backend:  # to look at, also where this processor must not run it
         if is_network:
             spec: ModelSpec | DetectorSpec | None = model_spec(path)
             kind = "attribute network"

@@ -36,7 +36,6 @@ def channel_means(model: Model, feeds: Sequence[Feed]) -> dict[str, tuple[float,
         watched.graph.node.append(onnx.helper.make_node("GlobalAveragePool", [tensor], [name]))
         watched.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     sums = [np.zeros(1) for _ in tensors]
-    pictures = 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "watched.onnx"
         path.write_bytes(watched.SerializeToString())
@@ -44,9 +43,9 @@ def channel_means(model: Model, feeds: Sequence[Feed]) -> dict[str, tuple[float,
             for feed in feeds:
                 answers = backend.infer(feed)
                 for number in range(len(tensors)):
-                    rows = answers[f"mean{number}"].reshape(len(answers[f"mean{number}"]), -1)
-                    sums[number] = sums[number] + rows.sum(axis=0, dtype=np.float64)
-                pictures += len(rows)
+                    pooled = answers[f"mean{number}"]  # [N, C, 1, 1]
+                    sums[number] = sums[number] + pooled.sum(axis=(0, 2, 3), dtype=np.float64)
+    pictures = sum(len(next(iter(feed.values()))) for feed in feeds)
     return {tensor: tuple((total / pictures).tolist()) for tensor, total in zip(tensors, sums)}
 
 

@@ -71,7 +71,8 @@ def _fold_batch_norms(model: Model) -> None:
         if node.name in gone:
             continue
         norm = index.only_consumer(node.output[0]) if node.op_type == "Conv" else None
-        if norm is not None and norm.op_type == "BatchNormalization" and node.input[1] in index.constants:
+        known = norm is not None and index.constants.keys() >= {*node.input[1:], *norm.input[1:]}
+        if norm is not None and norm.op_type == "BatchNormalization" and known:
             nodes.append(_folded(model, index, node, norm))
             gone.add(norm.name)
         else:

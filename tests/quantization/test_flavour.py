@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgeface.errors import BackendError, ConfigError
+from edgeface.model_info import model_info
 from edgeface.quantization.flavour import flavour_of, needs_simulation, precision_in, resolve_target
 from edgeface.quantization.ranges import Ranges
 from edgeface.quantize import quantize
@@ -78,6 +79,7 @@ def test_a_wrong_flavour_is_refused_with_the_reason(
     )
     with open_backend(path, threads=1, simulate=True) as backend:
         assert backend.inputs[0].name == "crops"
+    assert model_info(path)["spec"]["precision"]["flavour"] == "s8s8", "looking at it is no harm"
     processor("x86_64", "avx512_vnni")
     open_backend(path, threads=1).close()
 

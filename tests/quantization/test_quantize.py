@@ -129,6 +129,13 @@ def test_a_file_of_before_has_no_precision() -> None:
     assert ModelSpec.from_json(old) == tiny_spec()
 
 
+@pytest.mark.parametrize("precision", ['"int8"', '{"precision": "int8"}', "[1]"])
+def test_a_malformed_precision_is_one_sentence(precision: str) -> None:
+    text = tiny_spec().to_json().replace('"precision": null', f'"precision": {precision}')
+    with pytest.raises(SpecError, match="m.onnx: its ModelSpec is incomplete or malformed .*; export the model again"):
+        ModelSpec.from_json(text, "m.onnx")
+
+
 def test_what_cannot_be_quantised(attributes: Path, attribute_ranges: Ranges, residual: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.onnx"
     done = quantize(attributes, tmp_path / "int8.onnx", "int8", "tensorrt", attribute_ranges)
