@@ -14,7 +14,20 @@ from typing import Annotated, Any
 import typer
 
 from edgeface import __version__
-from edgeface.cli import bench, build_engine, calibration, demo, doctor, evaluate, export, info, predict, quantize, run
+from edgeface.cli import (
+    bench,
+    build_engine,
+    calibration,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    info,
+    parity,
+    predict,
+    quantize,
+    run,
+)
 from edgeface.errors import EdgefaceError
 
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
@@ -73,7 +86,7 @@ def _drop_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-for _verb in (demo, predict, run, evaluate, bench, export, quantize, build_engine, info, doctor):
+for _verb in (demo, predict, run, evaluate, parity, bench, export, quantize, build_engine, info, doctor):
     _name = _verb.__name__.rpartition(".")[2]
     app.command(_name.replace("_", "-"), epilog=_verb.EXAMPLE)(_guarded(getattr(_verb, _name)))
 
