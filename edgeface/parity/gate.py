@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
+from edgeface.bench import Speedup
 from edgeface.errors import ConfigError
 from edgeface.parity.report import CandidateParity, GroupLoss, HeadParity, ParityReport
 from edgeface.toml_file import read_toml, unknown_key
@@ -87,11 +88,18 @@ def _faults(candidate: CandidateParity, report: ParityReport, budget: Budget) ->
         if worst is not None and worst.loss.low > allowed:
             broken = sum(group.loss.low > allowed for group in candidate.groups if group.unit == unit)
             yield _group_sentence(worst, allowed, broken)
-    if budget.latency and candidate.speedup is not None and candidate.speedup.verdict != "faster":
-        yield (
-            f"it is not faster than `{report.reference}` on this machine: {candidate.speedup.median:.2f} times as fast "
-            f"(95 % interval {candidate.speedup.low:.2f} to {candidate.speedup.high:.2f})"
-        )
+    if budget.latency and candidate.speedup is not None:
+        yield from slow_faults(report.reference, candidate.speedup)
+
+
+def slow_faults(reference: str, speedup: Speedup) -> list[str]:
+    """A sentence where a candidate is not faster than ``reference``, none where it is."""
+    if speedup.verdict == "faster":
+        return []
+    return [
+        f"it is not faster than `{reference}` on this machine: {speedup.median:.2f} times as fast "
+        f"(95 % interval {speedup.low:.2f} to {speedup.high:.2f})"
+    ]
 
 
 def _head_sentence(item: HeadParity, allowed: float) -> str:
