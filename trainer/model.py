@@ -104,8 +104,11 @@ class _PositionPool(nn.Module):
 
 
 def normalise(crops: Tensor) -> Tensor:
-    """uint8 ``[N, S, S, 3]`` → float32 ``[N, 3, S, S]`` in about -2 … 2."""
-    return (crops.permute(0, 3, 1, 2).float() - 127.5) / 64.0
+    """uint8 ``[N, S, S, 3]`` → float32 ``[N, 3, S, S]`` in about -2 … 2.
+
+    Cast first: TensorRT lets a uint8 input feed nothing but a cast.
+    """
+    return (crops.float().permute(0, 3, 1, 2) - 127.5) / 64.0
 
 
 class Answer(nn.Module):

@@ -29,7 +29,7 @@ def detector_spec_of(recipe: Recipe, model: Detector, step: int) -> DetectorSpec
         "data": "UTKFace and FairFace folds 3-9, training scenes; labels by YuNet (face_detection_yunet_2026may)",
         "split": "scenes by sha1(name) % 5: 0 test, 1 validation; no clip is trained on",
         "terms": "UTKFace is for non-commercial research only",
-        "run": "the second (refine.toml), from the first one's weights (recipe.toml)" if recipe.init else "the first",
+        "start": recipe.init or "random weights",
         "steps": step,
         "pictures": step * recipe.batch,
         "parameters": parameter_count(model),

@@ -90,7 +90,8 @@ class Detector(nn.Module):
         self.refiner = LandmarkRefiner(neck)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = self.stem((image.permute(0, 3, 1, 2).to(torch.float32) - 127.5) * (1 / 64))
+        pixels = image.to(torch.float32).permute(0, 3, 1, 2)  # cast first: TensorRT lets uint8 feed nothing else
+        x = self.stem((pixels - 127.5) * (1 / 64))
         maps = []
         for stage in self.stages:
             x = stage(x)
