@@ -148,13 +148,13 @@ def _faults(item: DetectorParity, report: DetectorReport, budget: Budget) -> Ite
     if not item.recall.fraction >= budget.detector_recall:
         yield (
             f"it misses {item.missed} of the reference's {report.faces} faces: recall {item.recall.fraction:.2%} "
-            f"(95 % interval {item.recall.low:.2%} to {item.recall.high:.2%}), at least {budget.detector_recall:.2%} is "
-            "asked for"
+            f"(95 % interval {item.recall.low:.2%} to {item.recall.high:.2%}), allowed are "
+            f"{budget.detector_recall:.2%} or more"
         )
     if item.precision.fraction < budget.detector_precision:
         yield (
             f"{item.extra} of its {item.found} faces are none of the reference's: precision "
-            f"{item.precision.fraction:.2%}, at least {budget.detector_precision:.2%} is asked for"
+            f"{item.precision.fraction:.2%}, allowed are {budget.detector_precision:.2%} or more"
         )
     if budget.latency and item.speedup is not None:
         yield from slow_faults(report.reference, item.speedup)
