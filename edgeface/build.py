@@ -17,7 +17,8 @@ from pathlib import Path
 
 from edgeface import __version__, machine
 from edgeface.artifact import cache_dir, onnx_metadata, passport_path, sha256_file
-from edgeface.build_gate import Gate, Judgement, read_gate
+from edgeface.build_gate import Gate, Judgement
+from edgeface.build_judges import read_gate
 from edgeface.build_order import Job, Order, look_up, rebuild_command
 from edgeface.build_steps import Reporter, Silence, engine_of, layer_precisions, quantised
 from edgeface.errors import ArtifactError, ConfigError, ParityError, SinkError
@@ -86,10 +87,10 @@ def _build(job: Job, folder: Path, say: Reporter) -> Passport:
     passport = _engine(job, quantised(job, folder, say), folder, say)
     if order.why_unjudged:
         return _publish(passport, candidate, order.out, {"verdict": "not judged", "why": order.why_unjudged})
-    gate = Gate(job, say, _rival(job, folder, say))
+    gate = Gate(job, folder, say, _rival(job, folder, say))
     judgement = gate.judge(candidate)
     if judgement.lossy and order.recipe.precision == "int8" and order.search:
-        passport = _engine(job, gate.search(folder), folder, say)
+        passport = _engine(job, gate.search(), folder, say)
         judgement = gate.judge(candidate)
     if judgement.failures:
         raise ParityError(_verdict(order, judgement))

@@ -21,10 +21,13 @@ from edgeface.preprocess import fit_canvas
 from edgeface.quantization.ranges import Ranges, activation_ranges, cached_ranges
 from edgeface.runtime.base import Feed
 from edgeface.spec import MODEL_KEY, DetectorSpec
+from edgeface.types import Image
 
 _BATCH = 32
 _BORDER_FRAC = 0.3
 """Border around a chip before detection, as ``pipeline.chips`` tries first."""
+_DETECTOR_PICTURES = 128
+"""Of the set's beginning, which is a fair sample of the whole: a picture has the pixels of a dozen crops."""
 _CROPS_INPUT, _IMAGE_INPUT = "crops", "image"
 
 
@@ -37,7 +40,7 @@ def calibration_ranges(
 ) -> Ranges:
     """Activation ranges of the float ``model`` on the set's pictures, found in ``data``; computed once, then cached.
 
-    An attribute network sees the aligned crops, a detector the framed pictures on its canvas. Raises
+    An attribute network sees the aligned crops, a detector the first framed pictures on its canvas. Raises
     ``CalibrationError`` where a picture is missing, changed or cannot be decoded.
     """
     known = cached_ranges(model, method, calibration.digest, cache_dir())
@@ -59,13 +62,17 @@ def calibration_feeds(
     if spec is None:
         raise SpecError(f"`{model}` has no spec in its metadata, so nothing says how to feed it")
     pictures = require_all(f"calibration set `{calibration.name}`", calibration, locate(calibration, data))
-    return [_canvas(picture.raw, spec, picture.file.name) for picture in pictures]
+    return [_canvas(picture.raw, spec, picture.file.name) for picture in pictures[:_DETECTOR_PICTURES]]
+
+
+def framed(image: Image) -> Image:
+    """A chip with a border, so that its face touches no side of the picture."""
+    border = round(_BORDER_FRAC * max(image.shape[:2]))
+    return np.pad(image, ((border, border), (border, border), (0, 0)), mode="edge")
 
 
 def _canvas(raw: bytes, spec: DetectorSpec, name: str) -> Feed:
-    """One chip with a border, on the canvas that ``FaceDetector`` would put it on."""
-    image = decode_image(raw, name)
-    border = round(_BORDER_FRAC * max(image.shape[:2]))
-    framed = np.pad(image, ((border, border), (border, border), (0, 0)), mode="edge")
-    fit = letterbox(framed.shape[1], framed.shape[0], spec.longest_px, spec.multiple, spec.upscale)
-    return {_IMAGE_INPUT: fit_canvas(framed, fit)[None]}
+    """One framed chip on a detector's canvas, not enlarged: a camera's frames are as sharp, and enlarging blurs."""
+    image = framed(decode_image(raw, name))
+    fit = letterbox(image.shape[1], image.shape[0], spec.longest_px, spec.multiple, upscale=1.0)
+    return {_IMAGE_INPUT: fit_canvas(image, fit)[None]}
