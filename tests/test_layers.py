@@ -43,7 +43,7 @@ LAYERS = (
         "edgeface.bench_compare",
         "edgeface.parity",
     ),
-    ("edgeface.build_order", "edgeface.build_steps", "edgeface.build_gate", "edgeface.build"),
+    ("edgeface.build_order", "edgeface.build_steps", "edgeface.build_judges", "edgeface.build_gate", "edgeface.build"),
     ("edgeface.cli", "edgeface.__main__"),
 )
 OWNERS = {
