@@ -23,7 +23,7 @@ from edgeface.metrics import Answers, Labels
 from edgeface.parity.report import CandidateParity, Change, GroupLoss, HeadParity, ParityReport
 from edgeface.parity.stats import Floats64, Group, errors, groups_of, losses
 from edgeface.pipeline.attributes import AttributeEstimator
-from edgeface.quantization.flavour import needs_simulation
+from edgeface.quantization.flavour import made_for_another, needs_simulation
 from edgeface.runtime.base import open_backend
 from edgeface.types import Attributes
 
@@ -63,8 +63,8 @@ def compare(
 ) -> ParityReport:
     """Judge all ``candidates`` against ``reference`` on ``crops``.
 
-    ``latency_s`` seconds are spent timing each artefact that need not be simulated (0: none). Raises ``SpecError`` or
-    ``ArtifactError`` for a file that is no attribute network, ``ConfigError`` for a candidate that wants other crops,
+    ``latency_s`` seconds are spent timing each artefact that was made for this machine (0: none). Raises ``SpecError``
+    or ``ArtifactError`` for a file that is no attribute network, ``ConfigError`` for a candidate that wants other crops,
     ``DataError`` without any label.
     """
     _check(Path(reference), [Path(path) for path in candidates])
@@ -136,6 +136,7 @@ def _candidate(
         sha256=sha256_file(path),
         precision=None if spec.precision is None else asdict(spec.precision),
         simulated=needs_simulation(spec),
+        elsewhere=made_for_another(path, spec),
         not_finite=int(np.count_nonzero(~usable)),
         heads=tuple(
             HeadParity(head, _figure(head, before), _figure(head, after), everyone[0, column])
@@ -180,8 +181,8 @@ def _histogram(years: NDArray[np.float32]) -> tuple[tuple[float, ...], tuple[int
 
 
 def _timed(reference: Path, candidates: Sequence[CandidateParity], seconds: float) -> BenchReport | None:
-    """The reference and all candidates that this machine can run as they are."""
-    timeable = [candidate.path for candidate in candidates if not candidate.simulated]
+    """The reference and all candidates that were made for this machine."""
+    timeable = [candidate.path for candidate in candidates if not (candidate.simulated or candidate.elsewhere)]
     if is_simulated(reference) or not timeable:
         return None
     return bench([reference, *timeable], (LATENCY_BATCH,), (1,), seconds, memory=False)

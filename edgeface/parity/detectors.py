@@ -27,7 +27,7 @@ from edgeface.parity.report import rounded
 from edgeface.parity.stats import CONFIDENCE, RESAMPLES
 from edgeface.pipeline.detect import FaceDetector
 from edgeface.postprocess import iou_matrix
-from edgeface.quantization.flavour import needs_simulation
+from edgeface.quantization.flavour import made_for_another, needs_simulation
 from edgeface.runtime.base import open_backend
 from edgeface.types import Faces
 
@@ -53,12 +53,13 @@ class DetectorParity:
 
     ``recall``: the share of the reference's faces that it finds; ``precision``: the share of its own that are the
     reference's. ``drift_p50`` and ``drift_p99``: how far the landmarks of a face lie from the reference's, on average
-    over the five, as a fraction of the reference's distance between the eyes.
+    over the five, as a fraction of the reference's distance between the eyes. ``elsewhere``: as in ``CandidateParity``.
     """
 
     path: str
     sha256: str
     simulated: bool
+    elsewhere: bool
     found: int
     missed: int
     extra: int
@@ -107,7 +108,7 @@ def compare_detectors(
 ) -> DetectorReport:
     """Judge all ``candidates`` against ``reference`` on the pictures of ``places`` (``pictures.Pictures``).
 
-    ``latency_s`` seconds are spent timing each artefact that need not be simulated (0: none). Raises
+    ``latency_s`` seconds are spent timing each artefact that was made for this machine (0: none). Raises
     ``ArtifactError`` for a file that is no face detector, ``DataError`` where there is no picture, or no face on any.
     """
     paths = [Path(path) for path in (reference, *candidates)]
@@ -184,6 +185,7 @@ def _judged(
         path=str(path),
         sha256=sha256_file(path),
         simulated=needs_simulation(detector_spec(path)),
+        elsewhere=made_for_another(path, detector_spec(path)),
         found=int(found.sum()),
         missed=int((wanted - same).sum()),
         extra=int((found - same).sum()),
@@ -218,8 +220,9 @@ def _open(path: Path, threads: int) -> FaceDetector:
 
 
 def _timed(paths: Sequence[Path], seconds: float) -> BenchReport | None:
-    """The reference and the candidates that this machine can run as they are, one picture at a time."""
-    timeable = [path for path in paths if not needs_simulation(detector_spec(path))]
+    """The reference and the candidates that were made for this machine, one picture at a time."""
+    specs = [detector_spec(path) for path in paths]
+    timeable = [p for p, spec in zip(paths, specs) if not (needs_simulation(spec) or made_for_another(p, spec))]
     if seconds <= 0 or len(timeable) < 2 or timeable[0] != paths[0]:
         return None
     return bench(timeable, (1,), (1,), seconds, memory=False)

@@ -63,7 +63,8 @@ class CandidateParity:
     """A candidate against the reference on the same crops.
 
     ``simulated``: this processor's integer kernels would get it wrong, so Q/DQ pairs rounded floats, and its time on
-    this machine is unknown. ``not_finite`` counts faces answered with NaN or infinity; they are in no other figure.
+    this machine is unknown. ``elsewhere``: the file was made for another kind of machine (a TensorRT graph, seen on a
+    processor), so it is not timed. ``not_finite`` counts faces answered with NaN or infinity; no other figure has them.
     ``age_changes_years`` is a histogram of signed age differences: (lower edges and the last upper edge, counts).
     """
 
@@ -71,6 +72,7 @@ class CandidateParity:
     sha256: str
     precision: Mapping[str, Any] | None
     simulated: bool
+    elsewhere: bool
     not_finite: int
     heads: tuple[HeadParity, ...]
     changes: tuple[Change, ...]
@@ -90,6 +92,7 @@ class CandidateParity:
             "sha256": self.sha256,
             "precision": self.precision,
             "simulated": self.simulated,
+            "elsewhere": self.elsewhere,
             "not_finite": self.not_finite,
             "heads": {
                 item.head: {

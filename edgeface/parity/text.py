@@ -28,10 +28,12 @@ def tables(report: ParityReport | DetectorReport) -> list[Table]:
     return list(_detectors(report) if isinstance(report, DetectorReport) else _attributes(report))
 
 
-def verdict(speedup: Speedup | None, simulated: bool) -> str:
+def verdict(speedup: Speedup | None, simulated: bool, elsewhere: bool) -> str:
     """How fast a candidate is, for people."""
     if simulated:
         return "not timed: simulated in float, this machine cannot run it"
+    if elsewhere:
+        return "not timed: made for another kind of machine"
     if speedup is None:
         return "not timed"
     return f"{speedup.median:.2f} times as fast ({speedup.low:.2f} to {speedup.high:.2f}): {speedup.verdict}"
@@ -65,7 +67,7 @@ def _heads(candidate: CandidateParity, report: ParityReport) -> Table:
         )
         for change in candidate.changes
     ]
-    rows.append(("latency", "", "", verdict(candidate.speedup, candidate.simulated), ""))
+    rows.append(("latency", "", "", verdict(candidate.speedup, candidate.simulated, candidate.elsewhere), ""))
     title = f"{Path(candidate.path).name} against {Path(report.reference).name}, {report.faces} faces"
     return Table(title, ("", "reference", "candidate", "loss (95 % interval)", "flips"), rows)
 
@@ -106,7 +108,7 @@ def _detectors(report: DetectorReport) -> Iterator[Table]:
             _share(item.recall),
             _share(item.precision),
             "" if math.isnan(item.drift_p50) else f"p50 {item.drift_p50:.3f}, p99 {item.drift_p99:.3f}",
-            verdict(item.speedup, item.simulated),
+            verdict(item.speedup, item.simulated, item.elsewhere),
         )
         for item in report.candidates
     ]

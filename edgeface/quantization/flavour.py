@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgeface import machine
 from edgeface.errors import ConfigError
@@ -52,12 +53,21 @@ def resolve_target(target: str = "auto") -> str:
         return target
     if target not in _AUTO:
         raise ConfigError(f"no target `{target}`: expected one of auto, cpu, {', '.join(TARGETS)}")
+    own = _own_target()
+    if own is None:
+        architecture = machine.cpu()["architecture"]
+        raise ConfigError(
+            f"the processor `{architecture}` is neither x86 nor ARM: name --target {' or '.join(TARGETS)}"
+        )
+    return own
+
+
+def _own_target() -> str | None:
+    """The target that is this machine's processor; ``None`` where it is neither x86 nor ARM."""
     architecture = machine.cpu()["architecture"]
     if architecture in _X86:
         return "cpu-x86"
-    if architecture in _ARM:
-        return "cpu-arm"
-    raise ConfigError(f"the processor `{architecture}` is neither x86 nor ARM: name --target {' or '.join(TARGETS)}")
+    return "cpu-arm" if architecture in _ARM else None
 
 
 def flavour_of(target: str) -> Flavour:
@@ -75,6 +85,15 @@ def needs_simulation(spec: ModelSpec | DetectorSpec | PrecisionSpec | None) -> b
         return False
     facts = machine.cpu()
     return facts["architecture"] in _X86 and not any(feature in _VNNI for feature in facts["features"])
+
+
+def made_for_another(path: Path, spec: ModelSpec | DetectorSpec | None) -> bool:
+    """Whether an ONNX file was written for another kind of machine, so that its speed here says nothing.
+
+    True for a TensorRT graph on any processor, and for one processor's graph on another.
+    """
+    precision = spec.precision if spec is not None else None
+    return path.suffix == ".onnx" and precision is not None and precision.target != _own_target()
 
 
 def precision_in(metadata: Mapping[str, str]) -> PrecisionSpec | None:

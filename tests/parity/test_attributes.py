@@ -18,6 +18,7 @@ from edgeface.metrics import Labels
 from edgeface.parity import CandidateParity, answers_of, compare
 from edgeface.pipeline.detect import shipped_model
 from edgeface.runtime.base import open_backend
+from edgeface.spec import PrecisionSpec
 from tests.fixtures import tiny_spec, write_tiny_model
 from tests.parity.conftest import FACES, Perturb
 
@@ -185,3 +186,18 @@ def test_the_shipped_network_with_damaged_weights(shared: Path, tmp_path: Path) 
     assert abs(fine.heads[0].loss.mean) < 0.5
     assert coarse.changes[0].p50 > 10 * fine.changes[0].p50
     assert coarse.heads[0].loss.mean > 1
+
+
+def test_an_artefact_of_another_machine_is_judged_but_not_timed(
+    tiny_model: Path, perturb: Perturb, crops: LabelledCrops
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    candidate = perturb("trt.onnx")
+    model = onnx.load(str(candidate))
+    precision = PrecisionSpec("fp16", "fp16", "tensorrt")
+    spec = dataclasses.replace(tiny_spec(), precision=precision)
+    onnx.helper.set_model_props(model, {"edgeface.spec": spec.to_json()})
+    onnx.save(model, str(candidate))
+    (judged,) = (report := compare(tiny_model, [candidate], crops, latency_s=0.02)).candidates
+    assert judged.elsewhere and judged.speedup is None and report.bench is None
+    assert judged.heads

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from edgeface.errors import BackendError, ConfigError
 from edgeface.model_info import model_info
-from edgeface.quantization.flavour import flavour_of, needs_simulation, precision_in, resolve_target
+from edgeface.quantization.flavour import flavour_of, made_for_another, needs_simulation, precision_in, resolve_target
 from edgeface.quantization.ranges import Ranges
 from edgeface.quantize import quantize
 from edgeface.runtime.base import open_backend
@@ -57,6 +58,16 @@ def test_which_machine_has_to_simulate(
     assert not needs_simulation(tiny_spec(precision=PrecisionSpec("int8", "u8s8", "cpu-x86")))
     assert not needs_simulation(tiny_spec())
     assert not needs_simulation(None)
+
+
+def test_which_files_were_made_for_another_machine(processor: Processor) -> None:
+    for architecture, own in [("x86_64", "cpu-x86"), ("aarch64", "cpu-arm"), ("riscv64", None)]:
+        processor(architecture)
+        for target in ("tensorrt", "cpu-x86", "cpu-arm"):
+            spec = dataclasses.replace(tiny_spec(), precision=PrecisionSpec("int8", "s8s8", target))
+            assert made_for_another(Path("m.onnx"), spec) == (target != own)
+            assert not made_for_another(Path("m.engine"), spec)
+    assert not made_for_another(Path("m.onnx"), tiny_spec()) and not made_for_another(Path("m.onnx"), None)
 
 
 def test_the_precision_among_metadata() -> None:
