@@ -26,13 +26,13 @@ def test_the_python_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_command_of_the_table_exists() -> None:
-    named = set(re.findall(r"`edgeface ([a-z]+)", README))
-    assert named == {command.name for command in app.registered_commands}
+    named = set(re.findall(r"`edgeface ([a-z-]+)", README))
+    assert named == {verb.name for verb in (*app.registered_commands, *app.registered_groups)}
 
 
 def test_every_link_and_file_exists() -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    files = re.findall(r"`((?:edgeface|trainer|tests|benchmarks)/[\w./-]+)`", README)
+    files = re.findall(r"`((?:edgeface|trainer|tests|benchmarks|calibration|engines)/[\w./-]+)`", README)
     assert links
     assert [name for name in links + files if not (ROOT / name).exists()] == []
 
@@ -74,8 +74,21 @@ def test_the_figures_are_those_of_the_results() -> None:
 
 def test_the_figures_belong_to_the_shipped_weights() -> None:
     shipped = ROOT / "edgeface" / "assets" / "models"
+    parity, bench = result("parity_attributes"), result("bench_precision")
     attributes, detector = (sha256_file(shipped / f"{name}.onnx") for name in ("attributes", "detector"))
     assert {result(name)["model_sha256"] for name in ("evaluate_utkface", "evaluate_fairface", "face_cost")} == {
         attributes
     }
     assert result("detector_agreement")["model"]["sha256"] == detector
+    assert parity["reference_sha256"] == bench["rows"][0]["sha256"] == attributes
+    assert bench["rows"][1]["sha256"] == parity["candidates"][0]["sha256"]
+    assert result("parity_detector")["reference_sha256"] == detector
+
+
+def test_the_losses_of_quantised_models_are_those_of_the_results() -> None:
+    for candidate in result("parity_attributes")["candidates"]:
+        for head in ("age", "gender", "race"):
+            loss = candidate["heads"][head]["loss"]
+            assert f"{loss['mean']:+.2f} ({loss['low']:+.2f} to {loss['high']:+.2f})" in README
+    (row,) = (r for r in result("bench_precision")["rows"] if r["batch"] == 8 and "int8" in r["artefact"])
+    assert f"{row['speedup']['median']:.2f}× FP32" in README

@@ -63,8 +63,8 @@ def compare(
 ) -> ParityReport:
     """Judge all ``candidates`` against ``reference`` on ``crops``.
 
-    ``latency_s`` seconds are spent timing each artefact that was made for this machine (0: none). Raises ``SpecError``
-    or ``ArtifactError`` for a file that is no attribute network, ``ConfigError`` for a candidate that wants other crops,
+    ``latency_s`` seconds are spent timing each artefact made for this machine (0: none). Raises ``SpecError`` or
+    ``ArtifactError`` for a file that is no attribute network, ``ConfigError`` for a candidate that wants other crops,
     ``DataError`` without any label.
     """
     _check(Path(reference), [Path(path) for path in candidates])

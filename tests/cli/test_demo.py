@@ -34,13 +34,7 @@ def test_demo_with_the_shipped_models(tmp_path: Path, cli: Cli) -> None:
     assert read_image(tmp_path / "out" / "contact.jpg").shape == (4 * 360, 2 * 640, 3)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "eileen-collins",
-        pytest.param("grace-hopper", marks=pytest.mark.xfail(strict=True, reason="the shipped weights say male 67 %")),
-    ],
-)
+@pytest.mark.parametrize("name", ["eileen-collins", "grace-hopper"])
 def test_the_demos_portraits_are_of_women(name: str, cli: Cli) -> None:
     result = cli("predict", ROOT / "edgeface" / "assets" / "photos" / f"{name}.jpg", "--json")
     (face,) = json.loads(result.out)["faces"]

@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
+from edgeface.cli.main import app
 from tests.conftest import ROOT
 
 HEAVY = ("torch", "torchvision", "onnx", "onnxruntime", "cv2", "av", "tensorrt", "pycuda", "sklearn", "matplotlib")
-VERBS = ("demo", "predict", "run", "evaluate", "export", "quantize", "build-engine", "info", "doctor")
+VERBS = tuple(verb.name for verb in (*app.registered_commands, *app.registered_groups))
 
 
 def loaded_by(code: str) -> set[str]:
