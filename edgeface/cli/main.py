@@ -90,7 +90,9 @@ for _verb in (demo, predict, run, evaluate, parity, bench, export, quantize, bui
     _name = _verb.__name__.rpartition(".")[2]
     app.command(_name.replace("_", "-"), epilog=_verb.EXAMPLE)(_guarded(getattr(_verb, _name)))
 
-_calibration = typer.Typer(help=calibration.HELP, no_args_is_help=True, rich_markup_mode=None)
+_calibration = typer.Typer(
+    help=calibration.HELP, epilog=calibration.COMMANDS[0][1], no_args_is_help=True, rich_markup_mode=None
+)
 for _command, _example in calibration.COMMANDS:
     _calibration.command(_command.__name__, epilog=_example)(_guarded(_command))
 app.add_typer(_calibration, name="calibration")
