@@ -26,3 +26,9 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the data folder ../shared is absent")
     return SHARED
+
+
+@pytest.fixture
+def patterns_as_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets tests calibrate on patterns made on the spot, in which no detector finds a face."""
+    monkeypatch.setattr("edgeface.calibration.crops._FACES_FRAC", 0.0)

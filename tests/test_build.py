@@ -27,6 +27,8 @@ from edgeface.spec import MODEL_KEY
 from tests.calibration.people import add_person, pattern
 from tests.fixtures import SIZE, tiny_spec
 
+pytestmark = pytest.mark.usefixtures("patterns_as_faces")
+
 pytest.importorskip("onnx", reason="the extra `quantize` is not installed")
 
 BROKEN_LAYER = "on_pixels"

@@ -19,6 +19,9 @@ from edgeface.pipeline.chips import Detector
 from edgeface.preprocess import stack
 from edgeface.spec import ModelSpec
 
+_FACES_FRAC = 0.9
+"""Data sets of faces reach 0.98 and more; a set of noise or of landscapes has none."""
+
 
 def calibration_crops(
     calibration: CalibrationSet,
@@ -30,8 +33,8 @@ def calibration_crops(
     """The set's crops uint8 ``[size, S, S, 3]`` RGB in its order, cut as ``edgeface run`` would.
 
     A face that the detector misses is cut as a centre square; so are all without a ``detector``. Raises
-    ``CalibrationError`` where a picture is missing, changed or cannot be decoded, or the list was edited: never a
-    shorter set.
+    ``CalibrationError`` where a picture is missing, changed or cannot be decoded, where the list was edited (never a
+    shorter set), and where the ``detector`` finds too few faces: ranges of anything else are those of another network.
     """
     where = f"calibration set `{calibration.name}`"
     refuse_doubles(where, calibration)
@@ -42,11 +45,18 @@ def calibration_crops(
         return cut_crop(picture.face, picture.raw, spec, detector)
 
     crops: list[NDArray[np.uint8]] = []
+    found = 0
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for crop in pool.map(cut, pictures):
             if crop.pixels is None:
                 raise CalibrationError(f"{where}: {crop.fault}")
             crops.append(crop.pixels)
+            found += crop.found
             if progress:
                 progress(len(crops), len(pictures))
+    if found < _FACES_FRAC * len(crops):
+        raise CalibrationError(
+            f"{where}: the detector finds a face in only {found} of its {len(crops)} pictures, expected "
+            f"{_FACES_FRAC:.0%} or more; draw the set from pictures of faces: edgeface calibration make"
+        )
     return stack(crops, spec.input_size)

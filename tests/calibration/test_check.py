@@ -155,12 +155,20 @@ def no_face(image: Image) -> Faces:
     return Faces.empty()
 
 
+def a_face(image: Image) -> Faces:
+    """One in the middle of every picture."""
+    side = np.float32(min(image.shape[:2]))
+    box = np.array([[0.2, 0.2, 0.8, 0.8]], np.float32) * side
+    marks = np.array([[[0.4, 0.4], [0.6, 0.4], [0.5, 0.5], [0.42, 0.62], [0.58, 0.62]]], np.float32) * side
+    return Faces(box, np.array([0.9], np.float32), marks)
+
+
 def test_crops_are_the_cutters_in_the_sets_order(drawn: CalibrationSet, data: tuple[FaceSet, ...]) -> None:
     seen: list[tuple[int, int]] = []
-    crops = calibration_crops(drawn, data, tiny_spec(), no_face, lambda *at: seen.append(at))
+    crops = calibration_crops(drawn, data, tiny_spec(), a_face, lambda *at: seen.append(at))
     assert (crops.shape, crops.dtype) == ((12, SIZE, SIZE, 3), np.uint8)
     assert seen[-1] == (12, 12)
-    everything = labelled_crops(data, tiny_spec(), no_face)
+    everything = labelled_crops(data, tiny_spec(), a_face)
     rows = [everything.names.index(file.name) for file in drawn.files]
     np.testing.assert_array_equal(crops, everything.pixels[rows])
 
@@ -176,3 +184,10 @@ def test_crops_are_never_fewer(drawn: CalibrationSet, crowd: Path, data: tuple[F
     (crowd / drawn.files[0].name).write_bytes((crowd / drawn.files[1].name).read_bytes())
     with pytest.raises(CalibrationError, match="1 of its 12 files have other bytes"):
         calibration_crops(drawn, data, tiny_spec(), None)
+
+
+def test_pictures_without_faces_are_no_calibration(drawn: CalibrationSet, data: tuple[FaceSet, ...]) -> None:
+    with pytest.raises(
+        CalibrationError, match=r"finds a face in only 0 of its \d+ pictures, expected 90% or more; draw"
+    ):
+        calibration_crops(drawn, data, tiny_spec(), no_face)

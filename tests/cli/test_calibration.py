@@ -13,6 +13,8 @@ from tests.calibration.people import add_crowd, add_person
 from tests.cli.conftest import Cli, Result
 from tests.cli.test_startup import HEAVY, help_of, loaded_by
 
+pytestmark = pytest.mark.usefixtures("patterns_as_faces")
+
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from edgeface.pipeline.detect import shipped_model
 from tests.cli.conftest import Cli
 from tests.fixtures import write_picture
 
+pytestmark = pytest.mark.usefixtures("patterns_as_faces")
+
 pytest.importorskip("onnx", reason="the extra `quantize` is not installed")
 
 MODEL = shipped_model("attributes.onnx")
