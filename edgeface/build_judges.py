@@ -120,6 +120,10 @@ def _shares(candidate: CandidateParity, budget: Budget) -> Iterator[float]:
         yield float("inf")
     for item in candidate.heads:
         yield _share(item.loss.mean, budget.age_mae_years if item.unit == "years" else budget.accuracy_points)
+    for change in candidate.changes:
+        yield _share(change.flips or 0.0, budget.flips)
+        if change.output == "age":
+            yield _share(change.p50, budget.age_change_years)
     for unit, allowed in (("points", budget.group_points), ("years", budget.group_age_years)):
         worst = candidate.worst(unit)
         if worst is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgeface.bench import Speedup
 from edgeface.errors import ConfigError
-from edgeface.parity.report import CandidateParity, GroupLoss, HeadParity, ParityReport
+from edgeface.parity.report import CandidateParity, Change, GroupLoss, HeadParity, ParityReport
 from edgeface.toml_file import read_toml, unknown_key
 
 _NAMES = {
@@ -27,9 +27,12 @@ class Budget:
 
     ``age_mae_years`` and ``accuracy_points`` bound the losses on all faces. ``group_points`` and ``group_age_years``
     bound those of the worst group, by the end of its 95 % interval that is nearer to zero; groups of fewer than
-    ``group_faces`` faces are not judged. ``latency`` asks for a candidate that is faster than the reference on this
-    machine, beyond noise. ``detector_recall`` and ``detector_precision`` (0…1) are for face detectors: how many of the
-    reference's faces the candidate has to find, and how many of its own must be the reference's.
+    ``group_faces`` faces are not judged. ``flips`` (0…1) bounds the faces that change their class in any head, and
+    ``age_change_years`` how far the median face's age moves, whether for better or worse: ranges taken from noise move
+    answers three times as far as ranges from faces, long before the mean error shows it. ``latency`` asks for a
+    candidate that is faster than the reference on this machine, beyond noise. ``detector_recall`` and
+    ``detector_precision`` (0…1) are for face detectors: how many of the reference's faces the candidate has to find,
+    and how many of its own must be the reference's.
     """
 
     age_mae_years: float = 0.05
@@ -37,6 +40,8 @@ class Budget:
     group_points: float = 1.0
     group_age_years: float = 0.25
     group_faces: int = 50
+    flips: float = 0.02
+    age_change_years: float = 0.2
     latency: bool = True
     detector_recall: float = 0.99
     detector_precision: float = 0.98
@@ -62,7 +67,7 @@ def _check(key: str, value: Any, default: Any, where: str) -> None:
     if not number or (isinstance(default, int) and not isinstance(value, int)):
         kind = "a whole number" if isinstance(default, int) else "a number"
         raise ConfigError(f"{where}: expected {kind} of 0 or more, found {value!r}")
-    if key.startswith("detector_") and value > 1:
+    if (key.startswith("detector_") or key == "flips") and value > 1:
         raise ConfigError(f"{where}: expected a fraction, 0 to 1, found {value!r}")
 
 
@@ -83,6 +88,8 @@ def _faults(candidate: CandidateParity, report: ParityReport, budget: Budget) ->
         allowed = budget.age_mae_years if item.unit == "years" else budget.accuracy_points
         if item.loss.mean > allowed:
             yield _head_sentence(item, allowed)
+    for change in candidate.changes:
+        yield from _change_sentence(change, budget)
     for unit, allowed in (("points", budget.group_points), ("years", budget.group_age_years)):
         worst = candidate.worst(unit)
         if worst is not None and worst.loss.low > allowed:
@@ -107,6 +114,13 @@ def _head_sentence(item: HeadParity, allowed: float) -> str:
         f"{_NAMES[item.head]} {_verb(item.head)} {item.loss.mean:.2f} {item.unit} ({item.reference:.2f} to "
         f"{item.candidate:.2f}, {item.loss.n} faces), allowed are {allowed:g}"
     )
+
+
+def _change_sentence(change: Change, budget: Budget) -> Iterator[str]:
+    if change.flips is not None and change.flips > budget.flips:
+        yield f"{change.flips:.1%} of the faces change their {change.output}, allowed are {budget.flips:.1%}"
+    if change.output == "age" and change.p50 > budget.age_change_years:
+        yield f"the median face's age moves by {change.p50:.2f} years, allowed are {budget.age_change_years:g}"
 
 
 def _group_sentence(group: GroupLoss, allowed: float, broken: int) -> str:

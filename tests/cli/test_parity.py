@@ -51,7 +51,7 @@ def test_a_gate_file_widens_the_budget(
     tmp_path: Path,
 ) -> None:
     gate = tmp_path / "gate.toml"
-    gate.write_text("age_mae_years = 50.0\n")
+    gate.write_text("age_mae_years = 50.0\nage_change_years = 50\n")
     older = perturb("older.onnx", years=1.2)
     assert cli("parity", tiny_model, older, "--data", data, *QUICK, "--gate", gate).code == 0
     gate.write_text("age_years = 50.0\n")
