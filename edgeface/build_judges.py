@@ -10,12 +10,12 @@ from typing import Any, Protocol
 from edgeface.artifact import model_spec
 from edgeface.build_order import Job, Order
 from edgeface.build_steps import Reporter
-from edgeface.calibration.feeds import framed
 from edgeface.datasets import FaceSet, find_faces
 from edgeface.images import decode_image, write_image
 from edgeface.labelled import LabelledCrops, labelled_crops, pictures, thinned
 from edgeface.parity import Budget, CandidateParity, compare, failures, read_budget
 from edgeface.parity.detectors import compare_detectors, detector_failures
+from edgeface.pipeline.chips import framed
 from edgeface.pipeline.detect import FaceDetector
 from edgeface.spec import MODEL_KEY
 

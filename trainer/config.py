@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ class Config:
         return AlignmentSpec(tuple((float(x), float(y)) for x, y in points))
 
     def to_dict(self) -> dict[str, Any]:
-        return recipe.to_dict(self)
+        return dataclasses.asdict(self)
 
 
 def load_config(path: str | os.PathLike[str] | None, overrides: Iterable[str] = ()) -> Config:

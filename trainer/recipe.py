@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import typing
 from collections.abc import Iterable, Mapping
@@ -39,11 +38,6 @@ def problems(found: Iterable[tuple[bool, str, Any, str]]) -> None:
     for wrong, key, value, expected in found:
         if wrong:
             raise ConfigError(f"`{key}`: expected {expected}, found {value}")
-
-
-def to_dict(settings: Any) -> dict[str, Any]:
-    """Plain values, for checkpoints and logs."""
-    return dataclasses.asdict(settings)
 
 
 def _as_type(value: Any, wanted: Any, what: str) -> Any:

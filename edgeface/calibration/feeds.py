@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from edgeface.artifact import cache_dir, detector_spec, model_spec, onnx_metadata
 from edgeface.calibration.crops import calibration_crops
 from edgeface.calibration.pictures import locate, require_all
@@ -16,16 +14,14 @@ from edgeface.errors import SpecError
 from edgeface.geometry import letterbox
 from edgeface.images import decode_image
 from edgeface.labelled import Progress
+from edgeface.pipeline.chips import framed
 from edgeface.pipeline.detect import FaceDetector
 from edgeface.preprocess import fit_canvas
 from edgeface.quantization.ranges import Ranges, activation_ranges, cached_ranges
 from edgeface.runtime.base import Feed
 from edgeface.spec import MODEL_KEY, DetectorSpec
-from edgeface.types import Image
 
 _BATCH = 32
-_BORDER_FRAC = 0.3
-"""Border around a chip before detection, as ``pipeline.chips`` tries first."""
 _DETECTOR_PICTURES = 128
 """Of the set's beginning, which is a fair sample of the whole: a picture has the pixels of a dozen crops."""
 _CROPS_INPUT, _IMAGE_INPUT = "crops", "image"
@@ -63,12 +59,6 @@ def calibration_feeds(
         raise SpecError(f"`{model}` has no spec in its metadata, so nothing says how to feed it")
     pictures = require_all(f"calibration set `{calibration.name}`", calibration, locate(calibration, data))
     return [_canvas(picture.raw, spec, picture.file.name) for picture in pictures[:_DETECTOR_PICTURES]]
-
-
-def framed(image: Image) -> Image:
-    """A chip with a border, so that its face touches no side of the picture."""
-    border = round(_BORDER_FRAC * max(image.shape[:2]))
-    return np.pad(image, ((border, border), (border, border), (0, 0)), mode="edge")
 
 
 def _canvas(raw: bytes, spec: DetectorSpec, name: str) -> Feed:

@@ -19,10 +19,17 @@ from edgeface.types import Faces, Floats, Image
 Detector = Callable[[Image], Faces]
 """Anything that answers a uint8 ``[H, W, 3]`` RGB picture with its ``Faces``, in that picture's pixels."""
 
-_BORDERS_FRAC = (0.3, 0.0, 0.7)
+BORDER_FRAC = 0.3
+_BORDERS_FRAC = (BORDER_FRAC, 0.0, 0.7)
 """Borders tried in turn, as fractions of the chip's longer side, until a face is found."""
 _MIN_SIDE_FRAC = 0.25
 """A chip's own face fills it; anything smaller than this is somebody in the background."""
+
+
+def framed(image: Image, frac: float = BORDER_FRAC) -> Image:
+    """A chip with a border of ``frac`` of its longer side, made of its edge pixels."""
+    border = round(frac * max(image.shape[:2]))
+    return np.pad(image, ((border, border), (border, border), (0, 0)), mode="edge") if border else image
 
 
 def chip_landmarks(detector: Detector, image: Image) -> Floats | None:
@@ -32,10 +39,10 @@ def chip_landmarks(detector: Detector, image: Image) -> Floats | None:
     """
     height, width = image.shape[:2]
     for frac in _BORDERS_FRAC:
-        border = round(frac * max(height, width))
-        framed = np.pad(image, ((border, border), (border, border), (0, 0)), mode="edge") if border else image
-        faces = detector(framed)
-        row = _main_face(faces, framed.shape[1], framed.shape[0], _MIN_SIDE_FRAC * min(height, width))
+        whole = framed(image, frac)
+        border = (whole.shape[0] - height) // 2
+        faces = detector(whole)
+        row = _main_face(faces, whole.shape[1], whole.shape[0], _MIN_SIDE_FRAC * min(height, width))
         if row is not None:
             return np.asarray(landmarks_of(faces[row])[0] - border, np.float32)
     return None
