@@ -13,6 +13,7 @@ from edgeface.spec import RACES, AlignmentSpec
 from trainer import recipe
 
 AMP_MODES = ("auto", "off", "bf16", "fp16")
+TASKS = ("age", "gender", "race")
 
 
 @dataclass(frozen=True)
@@ -20,15 +21,20 @@ class Config:
     """A recipe. Paths are relative to the working folder; folds follow ``edgeface.datasets``."""
 
     name: str = "compact"
+    tasks: tuple[str, ...] = TASKS  # heads that the network has; a picture without a task's label does not train it
 
     # data
     utkface: tuple[str, ...] = ("../shared/data/utkface",)  # folders and zips
     fairface: tuple[str, ...] = ("../shared/data/fairface",)
     fairface_labels: str = "../shared/data/fairface/labels.csv"
+    manifests: tuple[str, ...] = ()  # CSV files: path,age,gender,race[,fold], paths relative to the file
     train_folds: tuple[int, ...] = (3, 4, 5, 6, 7, 8, 9)
     validation_folds: tuple[int, ...] = (2,)  # none: train for all epochs, keep the last weights
+    exclude: str = ""  # text file, one picture name a line, that training leaves out (near-duplicates of test pictures)
     utkface_share: float = 1.0  # of each set's training pictures, how many an epoch sees; above 1 repeats some
     fairface_share: float = 1.0
+    manifest_share: float = 1.0
+    balance_over: tuple[str, ...] = ()  # labels whose combinations an epoch draws equally often, as in gender, race
 
     # crops
     detector: str = ""  # ONNX file; empty: the shipped one
@@ -38,27 +44,69 @@ class Config:
     centre_y: float = 0.5  # height of the point halfway between eyes and mouth, same unit
 
     # network
-    stem: int = 16  # channels of the first convolution
-    widths: tuple[int, ...] = (32, 64, 128, 256)  # channels per stage; every stage halves the resolution
-    depths: tuple[int, ...] = (1, 2, 2, 1)  # residual blocks per stage
+    backbone: str = "compact"  # a name of trainer.models.BACKBONES
+    start: str = ""  # weights to start from: a checkpoint or state dict (.pt, .pth, .safetensors), "imagenet" downloads
+    normalisation: str = "symmetric"  # of pixels: symmetric (about -2 to 2) or imagenet
+    stem: int = 16  # compact: channels of the first convolution
+    widths: tuple[int, ...] = (32, 64, 128, 256)  # compact, plain: channels per stage; each halves the resolution
+    depths: tuple[int, ...] = (1, 2, 2, 1)  # compact: residual blocks per stage
+    pool: str = "position"  # position (a weight per place, for aligned faces) or mean
+    attention: str = ""  # after the last stage: cbam, self, or none
+    decoder: bool = False  # auxiliary face-mask decoder while training
     dropout: float = 0.2  # before the heads
+    age_head: str = "distribution"  # distribution (101 years), regression, ordinal, groups
+    gender_head: str = "softmax"  # softmax, sigmoid
+    age_groups: tuple[int, ...] = (0, 5, 15, 25, 45, 65)  # groups: first year of each
+    age_hidden: tuple[int, ...] = ()  # widths of hidden layers of each head
+    gender_hidden: tuple[int, ...] = ()
+    race_hidden: tuple[int, ...] = ()
+    head_activation: str = "relu"  # relu, gelu
+    head_dropout: float = 0.0  # between a head's layers
 
     # loss
+    age_loss: str = "distribution"  # distribution, mse, l1, huber, ordinal, cross-entropy; it has to suit age_head
     age_sigma: float = 2.0  # years, of the soft age labels
     age_l1: float = 0.1  # weight of the expectation's absolute error, per year
+    age_scale: float = 1.0  # years that count as one in mse, l1 and huber
     interval_weight: float = 1.0  # of FairFace's interval likelihood
+    gender_loss: str = "cross-entropy"  # cross-entropy, bce, focal
+    race_loss: str = "cross-entropy"  # cross-entropy, focal
+    focal_gamma: float = 2.0
+    age_weight: float = 1.0
     gender_weight: float = 1.5
     race_weight: float = 1.0
+    mask_weight: float = 1.0  # of the decoder's loss
+    balance: str = "fixed"  # of the tasks: fixed, learned, uncertainty, gradnorm, pcgrad, dwa (the weights above start it)
     race_class_weights: tuple[float, ...] = (1.0, 1.2, 1.1, 1.2, 1.5)
+    class_weighting: str = "fixed"  # fixed (the weights above) or inverse (class frequency of the training pictures)
     label_smoothing: float = 0.05
+    fairness_weight: float = 0.0  # of the spread of the loss between gender x race groups
+    teachers: tuple[str, ...] = ()  # checkpoints whose averaged answers are learned too
+    distill_weight: float = 1.0
+    distill_temperature: float = 2.0
+
+    # pretraining of the backbone before the first epoch
+    pretrain: str = ""  # age-contrast: InfoNCE over age groups
+    pretrain_epochs: int = 10
+    pretrain_temperature: float = 0.07
+    projector: tuple[int, ...] = (512, 128)
 
     # optimisation
+    optimizer: str = "adamw"  # adamw, adam, sgd
+    schedule: str = "onecycle"  # onecycle, cosine, plateau, constant
     epochs: int = 40
-    batch: int = 96
+    batch: int = 96  # pictures a step over all processes, before accumulation
+    accumulate: int = 1  # steps whose gradients are summed before the weights change
     learning_rate: float = 2.5e-3
+    backbone_rate: float = 1.0  # the backbone's learning rate as a fraction of the heads'
+    frozen_epochs: int = 0  # first epochs in which the backbone stays as it is
+    frozen_rate: float = 0.0  # learning rate of these epochs; 0: learning_rate
     weight_decay: float = 0.05
+    momentum: float = 0.9  # sgd
     warmup: float = 0.1  # fraction of all steps in which the rate rises
-    ema: float = 0.999  # decay per step of the averaged weights
+    plateau_factor: float = 0.5
+    plateau_patience: int = 5
+    ema: float = 0.999  # decay per step of the averaged weights; 0: none
     patience: int = 10  # epochs without a better validation score before stopping
     grad_clip: float = 5.0
 
@@ -70,6 +118,8 @@ class Config:
     degrade: float = 0.15  # probability each of blur and of low resolution
     grayscale: float = 0.1  # probability
     erase: float = 0.25  # probability
+    mixup: float = 0.0  # alpha of the Beta distribution; 0: off
+    cutmix: float = 0.0
     cooldown: int = 2  # last epochs with only flips and little jitter, so that the network ends on undistorted crops
 
     # machine
@@ -77,8 +127,12 @@ class Config:
     device: str = "auto"  # auto, cpu, cuda
     threads: int = 0  # 0: as many as there are cores
     amp: str = "auto"  # auto, off, bf16, fp16
+    channels_last: bool = True
+    compile: bool = False  # torch.compile
+    deterministic: bool = False  # only operators that repeat bit for bit, at some cost in speed
     seed: int = 1
-    limit: int = 0  # train on at most this many pictures a set; 0: all
+    limit: int = 0  # use at most this many pictures a set; 0: all
+    smoke: bool = False  # a run of seconds that shows the recipe works: few pictures, two epochs, small crops
 
     def __post_init__(self) -> None:
         recipe.problems([
