@@ -10,22 +10,28 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgeface import metrics
+from edgeface.types import Attributes
 from trainer.data import SOURCES, Samples
 from trainer.model import Answer
 
 _BATCH = 256
 
 
-def answers_of(net: nn.Module, pixels: NDArray[np.uint8], device: torch.device) -> metrics.Answers:
+def attributes_of(net: nn.Module, pixels: NDArray[np.uint8], device: torch.device) -> Attributes:
     """What the network says of crops uint8 ``[N, S, S, 3]``, in evaluation mode and full precision."""
     answer = Answer(net).eval()
     parts = []
     with torch.inference_mode():
         for start in range(0, len(pixels), _BATCH):
             crops = torch.from_numpy(pixels[start : start + _BATCH]).to(device)
-            age, _, gender, race = (output.cpu().numpy() for output in answer(crops))
-            parts.append((age, gender.argmax(axis=1), race.argmax(axis=1)))
-    return metrics.Answers(*(np.concatenate(column) for column in zip(*parts)))
+            parts.append([output.cpu().numpy() for output in answer(crops)])
+    return Attributes(*(np.concatenate(column) for column in zip(*parts))) if parts else Attributes.empty()
+
+
+def answers_of(net: nn.Module, pixels: NDArray[np.uint8], device: torch.device) -> metrics.Answers:
+    """The classes and ages of ``attributes_of``."""
+    said = attributes_of(net, pixels, device)
+    return metrics.Answers(said.age, said.gender.argmax(axis=1), said.race.argmax(axis=1))
 
 
 def evaluate(

@@ -1,0 +1,116 @@
+"""Calibration: figures that are off by a known factor come back, and nothing is fitted to nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgeface.errors import ConfigError
+from edgeface.metrics import AGE_INTERVALS, Labels, age_interval, recalls
+from edgeface.types import Attributes
+from trainer.calibration import Z90, Calibration, calibrated, fit_answers
+
+COUNT = 4000
+NOTHING = Labels(np.full(COUNT, np.nan), np.full(COUNT, -1), np.full(COUNT, -1), np.full(COUNT, -1))
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def drawn(probabilities: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """A class per row, each as often as its probability says."""
+    return np.asarray((probabilities.cumsum(axis=1) < rng.random((len(probabilities), 1))).sum(axis=1))
+
+
+@pytest.fixture(scope="module")
+def honest() -> tuple[Attributes, Labels]:
+    """Answers whose probabilities and spreads are exactly right."""
+    rng = np.random.default_rng(0)
+    gender, race = softmax(rng.normal(0, 2, (COUNT, 2))), softmax(rng.normal(0, 1.5, (COUNT, 5)))
+    age, std = rng.uniform(5, 90, COUNT), rng.uniform(1, 9, COUNT)
+    true = np.clip(rng.normal(age, std), 0, None)
+    labels = Labels(true, np.full(COUNT, -1), drawn(gender, rng), drawn(race, rng))
+    return Attributes(age, std, gender, race), labels
+
+
+def test_honest_answers_are_left_as_they_are(honest: tuple[Attributes, Labels]) -> None:
+    fitted = fit_answers(*honest)
+    assert fitted.age_std_scale == pytest.approx(1, abs=0.03)
+    assert fitted.gender_temperature == pytest.approx(1, abs=0.06)
+    assert fitted.race_temperature == pytest.approx(1, abs=0.06)
+    assert fitted.race_bias == (0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("off", [0.4, 2.5])
+def test_what_is_off_by_a_factor_comes_back(honest: tuple[Attributes, Labels], off: float) -> None:
+    answers, labels = honest
+    wrong = dataclasses.replace(
+        calibrated(answers, Calibration(gender_temperature=off, race_temperature=off)), age_std=answers.age_std / off
+    )
+    fitted = fit_answers(wrong, labels)
+    assert fitted.age_std_scale == pytest.approx(off, rel=0.05)
+    assert fitted.gender_temperature == pytest.approx(1 / off, rel=0.07)
+    assert fitted.race_temperature == pytest.approx(1 / off, rel=0.07)
+    mended = calibrated(wrong, fitted)
+    inside = np.abs(mended.age - labels.age) <= Z90 * mended.age_std
+    assert inside.mean() == pytest.approx(0.9, abs=0.002)
+
+
+def test_age_intervals_alone_also_tell_the_spread(honest: tuple[Attributes, Labels]) -> None:
+    answers, labels = honest
+    censored = dataclasses.replace(labels, age=np.full(COUNT, np.nan), interval=age_interval(labels.age))
+    fitted = fit_answers(dataclasses.replace(answers, age_std=answers.age_std * 2), censored)
+    assert fitted.age_std_scale == pytest.approx(0.5, rel=0.06)
+    assert censored.interval.max() == len(AGE_INTERVALS) - 1
+
+
+def test_a_floor_of_recall_is_reached_and_no_more(honest: tuple[Attributes, Labels]) -> None:
+    answers, labels = honest
+    rare = calibrated(answers, Calibration(race_bias=(1.0, 0, 0, 0, -1.5)))
+    before = recalls(rare.race.argmax(axis=1), labels.race, 5)
+    fitted = fit_answers(rare, labels, race_floor=0.4)
+    after = recalls(calibrated(rare, fitted).race.argmax(axis=1), labels.race, 5)
+    assert min(before) < 0.2 and 0.4 <= min(after) < 0.43
+    assert fitted.race_bias[0] == 0 < fitted.race_bias[4]
+    with pytest.raises(ConfigError, match="race_floor 0.99: no odds of the races bring every recall there"):
+        fit_answers(rare, labels, race_floor=0.99)
+
+
+def test_the_temperature_does_not_change_who_wins(honest: tuple[Attributes, Labels]) -> None:
+    answers, _ = honest
+    biased = Calibration(race_bias=(0, 0.3, 0, -0.2, 0.5))
+    hot = calibrated(answers, dataclasses.replace(biased, race_temperature=3.0))
+    assert (hot.race.argmax(axis=1) == calibrated(answers, biased).race.argmax(axis=1)).all()
+
+
+def test_few_labels_and_absent_heads_change_nothing(honest: tuple[Attributes, Labels]) -> None:
+    answers, labels = honest
+    assert fit_answers(answers, NOTHING) == Calibration()
+    few = np.arange(40)
+    assert (
+        fit_answers(
+            Attributes(answers.age[few], answers.age_std[few], answers.gender[few], answers.race[few]), labels[few], 0.9
+        )
+        == Calibration()
+    )
+    blind = dataclasses.replace(answers, race=np.full((COUNT, 5), np.nan), age=np.full(COUNT, np.nan))
+    fitted = fit_answers(blind, labels, race_floor=0.5)
+    assert fitted.race_temperature == fitted.age_std_scale == 1 and not any(fitted.race_bias)
+    assert fitted.gender_temperature == pytest.approx(1, abs=0.06)
+    assert np.isnan(calibrated(blind, fitted).race).all()
+
+
+def test_a_calibration_survives_storage_and_refuses_nonsense() -> None:
+    some = Calibration(1.3, 1.1, 0.9, (0.0, 0.1, 0.0, 0.0, 0.4))
+    assert Calibration.from_dict(some.to_dict()) == some
+    assert Calibration.from_dict({}) == Calibration()
+    with pytest.raises(ConfigError, match="expected a scale and temperatures above 0 and 5 race biases"):
+        Calibration(age_std_scale=0.0)
+    with pytest.raises(ConfigError, match="5 race biases"):
+        Calibration(race_bias=(0.0, math.inf))

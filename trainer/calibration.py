@@ -1,0 +1,187 @@
+"""Answers that mean what they say: temperatures, the width of the age interval, and odds of races, from held-out faces.
+
+Everything is fitted on what a network *answers* (probabilities, ages and their spread), since the logarithm of a
+softmax is its logits up to a constant; so any artefact can be judged and fitted alike. ``trainer.heads.Answer`` puts
+the result into the exported graph.
+Temperature: Guo et al., "On calibration of modern neural networks", ICML 2017. Width of the age interval: the split
+conformal quantile of scaled residuals, Lei et al., "Distribution-free predictive inference for regression", JASA 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from math import erf, exp, log
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeface.errors import ConfigError
+from edgeface.metrics import AGE_INTERVALS, Labels, recalls
+from edgeface.spec import RACES
+from edgeface.types import Attributes
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from trainer.data import Samples
+
+Z90 = 1.6449
+"""Standard deviations to either side of a normal mean that hold 90 %: the age interval is age ± ``Z90`` · age_std."""
+
+_COVERAGE = 0.9
+_FEWEST = 50
+"""With fewer labelled faces than this a figure is left as it is: it would be fitted to chance."""
+_LOG_RANGE = log(8.0)
+"""Scales and temperatures are sought between an eighth and eight."""
+_BIAS_STEP = 0.02
+_MOST_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is done to raw answers; the default does nothing.
+
+    ``age_std`` is multiplied by ``age_std_scale``. Probabilities are ``softmax(logits / gender_temperature)`` and
+    ``softmax((logits + race_bias) / race_temperature)``: which class wins depends on ``race_bias`` alone.
+    """
+
+    age_std_scale: float = 1.0
+    gender_temperature: float = 1.0
+    race_temperature: float = 1.0
+    race_bias: tuple[float, ...] = (0.0,) * len(RACES)
+
+    def __post_init__(self) -> None:
+        positive = (self.age_std_scale, self.gender_temperature, self.race_temperature)
+        if not all(0 < value < float("inf") for value in positive) or len(self.race_bias) != len(RACES):
+            raise ConfigError(
+                f"calibration: expected a scale and temperatures above 0 and {len(RACES)} race biases, found {self}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint and for the spec's training notes."""
+        return {**asdict(self), "race_bias": list(self.race_bias)}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Calibration:
+        """The reverse of ``to_dict``; keys that are missing keep their default."""
+        values = {key: raw[key] for key in ("age_std_scale", "gender_temperature", "race_temperature") if key in raw}
+        return cls(**values, race_bias=tuple(raw.get("race_bias", cls.race_bias)))
+
+
+def fit_calibration(
+    net: nn.Module, samples: Samples, rows: NDArray[np.int64], device: torch.device, race_floor: float = 0.0
+) -> Calibration:
+    """Calibration of a network on the faces ``rows`` of ``samples``, which it must not have been trained on."""
+    from trainer.evaluate import attributes_of
+
+    if not len(rows):
+        return Calibration()
+    return fit_answers(attributes_of(net, samples.pixels[rows], device), samples.labels(rows), race_floor)
+
+
+def fit_answers(answers: Attributes, labels: Labels, race_floor: float = 0.0) -> Calibration:
+    """Calibration of uncalibrated answers. A head that is absent (NaN) or has few labels stays as it is.
+
+    ``race_floor`` (0…1) is the recall that every race is to reach; 0 leaves the odds as they are. It costs accuracy:
+    biases are raised in small steps, always that of the race that is recalled least.
+    """
+    bias = _race_bias(answers.race, labels.race, race_floor)
+    return Calibration(
+        age_std_scale=_age_scale(answers, labels),
+        gender_temperature=_temperature(_logits(answers.gender), labels.gender),
+        race_temperature=_temperature(_logits(answers.race) + bias, labels.race),
+        race_bias=tuple(float(value) for value in bias.round(4)),
+    )
+
+
+def calibrated(answers: Attributes, calibration: Calibration) -> Attributes:
+    """Uncalibrated answers with ``calibration`` applied, as ``trainer.heads.Answer`` does inside the graph."""
+    race = _logits(answers.race) + np.array(calibration.race_bias)
+    return replace(
+        answers,
+        age_std=answers.age_std * calibration.age_std_scale,
+        gender=_softmax(_logits(answers.gender) / calibration.gender_temperature),
+        race=_softmax(race / calibration.race_temperature),
+    )
+
+
+def _age_scale(answers: Attributes, labels: Labels) -> float:
+    """Factor of ``age_std`` at which the 90 % interval holds 90 % of the exact ages.
+
+    Where only age intervals are known (FairFace), the likeliest factor of a normal error.
+    """
+    age, std = np.asarray(answers.age, np.float64), np.maximum(np.asarray(answers.age_std, np.float64), 1e-3)
+    exact = np.isfinite(labels.age) & np.isfinite(age)
+    if np.count_nonzero(exact) >= _FEWEST:
+        ratios = np.sort(np.abs(labels.age - age)[exact] / (Z90 * std[exact]))
+        rank = min(int(np.ceil(_COVERAGE * (len(ratios) + 1))), len(ratios))  # one more face than seen: conformal
+        return float(np.clip(ratios[rank - 1], exp(-_LOG_RANGE), exp(_LOG_RANGE)))
+    censored = (labels.interval >= 0) & np.isfinite(age)
+    if np.count_nonzero(censored) < _FEWEST:
+        return 1.0
+    ends = np.array(AGE_INTERVALS, np.float64)[labels.interval[censored]] + (0.0, 1.0)
+    away = (ends - age[censored, None]) / std[censored, None]
+    away[ends == AGE_INTERVALS[0][0]] = -np.inf  # nobody is younger than that
+
+    def surprise(scale: float) -> float:
+        inside = np.diff(_normal_cdf(away / scale), axis=1)
+        return float(-np.log(np.maximum(inside, 1e-9)).mean())
+
+    return _least(surprise)
+
+
+def _temperature(logits: NDArray[np.float64], label: NDArray[Any]) -> float:
+    """The temperature at which the labels are likeliest."""
+    known = (np.asarray(label) >= 0) & np.isfinite(logits).all(axis=1)
+    if np.count_nonzero(known) < _FEWEST:
+        return 1.0
+    rows, said = np.asarray(label)[known], logits[known]
+
+    def surprise(temperature: float) -> float:
+        chances = _softmax(said / temperature)[np.arange(len(rows)), rows]
+        return float(-np.log(np.maximum(chances, 1e-30)).mean())
+
+    return _least(surprise)
+
+
+def _race_bias(race: NDArray[Any], label: NDArray[Any], floor: float) -> NDArray[np.float64]:
+    """Biases under which every race's recall reaches ``floor``, none larger than need be. Raises ``ConfigError``."""
+    bias, logits = np.zeros(len(RACES)), _logits(race)
+    known = (np.asarray(label) >= 0) & np.isfinite(logits).all(axis=1)
+    if floor <= 0 or np.count_nonzero(known) < _FEWEST:
+        return bias
+    for _ in range(_MOST_STEPS):
+        found = np.nan_to_num(recalls((logits[known] + bias).argmax(axis=1), label[known], len(RACES)), nan=1.0)
+        if found.min() >= floor:
+            return bias
+        bias[found.argmin()] += _BIAS_STEP
+    raise ConfigError(f"race_floor {floor}: no odds of the races bring every recall there; ask for a lower floor")
+
+
+def _least(cost: Callable[[float], float]) -> float:
+    """Where ``cost`` of a positive number is least: golden-section search over its logarithm."""
+    ratio = (5**0.5 - 1) / 2
+    low, high = -_LOG_RANGE, _LOG_RANGE
+    for _ in range(40):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        if cost(exp(left)) < cost(exp(right)):
+            high = right
+        else:
+            low = left
+    return round(exp((low + high) / 2), 4)
+
+
+def _logits(probabilities: NDArray[Any]) -> NDArray[np.float64]:
+    """Logits of a softmax, up to a constant per row."""
+    return np.log(np.maximum(np.asarray(probabilities, np.float64), 1e-30))  # NaN stays NaN
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+_normal_cdf = np.vectorize(lambda value: 0.5 * (1.0 + erf(value / 2**0.5)), otypes=[np.float64])
