@@ -1,6 +1,7 @@
 // From a face's landmarks to its crop: `geometry.similarity` and `preprocess.warp`.
 #pragma once
 
+#include "detect.h"
 #include "letterbox.h"
 #include "portable.h"
 
@@ -86,6 +87,16 @@ EDGEFACE_HD Sampling sampling(const Affine& matrix, int width, int height) {
             level};
 }
 
+// The sampling of a face's crop, `target` being the five canonical landmarks x, y in pixels of the crop. A face without
+// usable landmarks is aligned by its box.
+EDGEFACE_HD Sampling face_sampling(const Face& face, const double* target, int width, int height) {
+    double points[2 * kLandmarks];
+    Affine matrix = {1.0, 0.0, 0.0, 0.0, 1.0, 0.0};
+    alignment_points(face, points);
+    similarity(points, target, &matrix);
+    return sampling(matrix, width, height);
+}
+
 // A picture's halves lie one after the other without gaps between rows, the first half first.
 EDGEFACE_HD std::int64_t level_offset(int width, int height, int level) {
     std::int64_t offset = 0;
@@ -107,8 +118,9 @@ EDGEFACE_HD ConstImage pyramid_level(const ConstImage& picture, const std::uint8
 
 // The crop's pixel of column `x` and row `y`, bilinear between pixel centres, the edge's pixels continued outside.
 EDGEFACE_HD void crop_pixel(const ConstImage& level, const Sampling& way, int x, int y, std::uint8_t* rgb) {
-    const float at_x = way.a * x + way.b * y + way.tx;
-    const float at_y = way.c * x + way.d * y + way.ty;
+    const float column_number = static_cast<float>(x), row_number = static_cast<float>(y);
+    const float at_x = way.a * column_number + way.b * row_number + way.tx;
+    const float at_y = way.c * column_number + way.d * row_number + way.ty;
     const float low_x = floorf(at_x), low_y = floorf(at_y);
     const float share_x = at_x - low_x, share_y = at_y - low_y;
     // A face far outside overflows an int; one pixel beyond the edge already shows nothing but the edge.
