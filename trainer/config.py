@@ -14,6 +14,8 @@ from trainer import recipe
 
 AMP_MODES = ("auto", "off", "bf16", "fp16")
 TASKS = ("age", "gender", "race")
+NORMALISATIONS = ("symmetric", "imagenet")
+POOLS = ("position", "mean", "flatten")
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,10 @@ class Config:
     start: str = ""  # weights to start from: a checkpoint or state dict (.pt, .pth, .safetensors), "imagenet" downloads
     normalisation: str = "symmetric"  # of pixels: symmetric (about -2 to 2) or imagenet
     stem: int = 16  # compact: channels of the first convolution
-    widths: tuple[int, ...] = (32, 64, 128, 256)  # compact, plain: channels per stage; each halves the resolution
-    depths: tuple[int, ...] = (1, 2, 2, 1)  # compact: residual blocks per stage
-    pool: str = "position"  # position (a weight per place, for aligned faces) or mean
-    attention: str = ""  # after the last stage: cbam, self, or none
+    widths: tuple[int, ...] = (32, 64, 128, 256)  # compact, plain, vgg: channels per stage; each halves the resolution
+    depths: tuple[int, ...] = (1, 2, 2, 1)  # per stage: residual blocks (compact) or convolutions (plain, vgg)
+    pool: str = "position"  # position (a weight per place, for aligned faces), mean, flatten
+    attention: str = ""  # after the last stage: cbam, self or nothing
     decoder: bool = False  # auxiliary face-mask decoder while training
     dropout: float = 0.2  # before the heads
     age_head: str = "distribution"  # distribution (101 years), regression, ordinal, groups
@@ -76,7 +78,7 @@ class Config:
     gender_weight: float = 1.5
     race_weight: float = 1.0
     mask_weight: float = 1.0  # of the decoder's loss
-    balance: str = "fixed"  # of the tasks: fixed, learned, uncertainty, gradnorm, pcgrad, dwa (the weights above start it)
+    balance: str = "fixed"  # of the tasks: fixed, learned, uncertainty, gradnorm, pcgrad, dwa (from the weights above)
     race_class_weights: tuple[float, ...] = (1.0, 1.2, 1.1, 1.2, 1.5)
     class_weighting: str = "fixed"  # fixed (the weights above) or inverse (class frequency of the training pictures)
     label_smoothing: float = 0.05
@@ -147,6 +149,19 @@ class Config:
             (len(self.race_class_weights) != len(RACES), "race_class_weights", self.race_class_weights,
              f"{len(RACES)} numbers"),
             (not 0 <= self.dropout < 1, "dropout", self.dropout, "0 to below 1"),
+            (not 0 <= self.head_dropout < 1, "head_dropout", self.head_dropout, "0 to below 1"),
+            (not self.tasks or not set(self.tasks) <= set(TASKS) or len(set(self.tasks)) < len(self.tasks), "tasks",
+             self.tasks, f"some of {', '.join(TASKS)}, each once"),
+            (self.normalisation not in NORMALISATIONS, "normalisation", self.normalisation,
+             " or ".join(NORMALISATIONS)),
+            (self.pool not in POOLS, "pool", self.pool, " or ".join(POOLS)),
+            (self.attention not in ("", "cbam", "self"), "attention", self.attention, "cbam, self or nothing"),
+            (self.head_activation not in ("relu", "gelu"), "head_activation", self.head_activation, "relu or gelu"),
+            (min(self.stem, *self.widths, *self.age_hidden, *self.gender_hidden, *self.race_hidden) < 1, "widths",
+             self.widths, "1 or more, as in stem and the heads' hidden layers"),
+            (self.age_groups[:1] != (0,) or len(self.age_groups) < 2 or self.age_groups[-1] > 99
+             or list(self.age_groups) != sorted(set(self.age_groups)), "age_groups", self.age_groups,
+             "first years of two groups or more, from 0 rising to 99 at most"),
             (not self.utkface and not self.fairface, "utkface", self.utkface, "data in utkface, fairface or both"),
         ])  # fmt: skip
 

@@ -91,6 +91,7 @@ VISION: dict[str, MakeBackbone] = {
     "vit_b_16": _vit_b_16,
 }
 
+
 def resized_positions(state: dict[str, Tensor], input_size: int) -> dict[str, Tensor]:
     """A ViT's weights for crops of another side: its position embeddings are interpolated, the rest stays."""
     from torchvision.models.vision_transformer import interpolate_embeddings
