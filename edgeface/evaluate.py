@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface import metrics
+from edgeface import metrics, reliability
 from edgeface.datasets import FaceSet
 from edgeface.errors import DataError
 from edgeface.labelled import Crop, Progress, cut_crops, labels_of, skipped_names
@@ -34,32 +34,40 @@ class Estimator(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Labels and answers of every picture that could be read, one row a face.
+    """Labels, answers and full ``attributes`` of every picture that could be read, one row a face.
 
     ``missed_detections`` counts the faces that were cut as a centre square because the detector found none;
     ``unreadable`` and ``skipped`` name the pictures left out: broken files and malformed labels, with the reason.
     """
 
     labels: metrics.Labels
-    answers: metrics.Answers
+    attributes: Attributes
     missed_detections: int
     unreadable: tuple[str, ...]
     skipped: tuple[str, ...]
 
+    @property
+    def answers(self) -> metrics.Answers:
+        return metrics.Answers.of(self.attributes)
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON: the data's figures, then the groups'; accuracies are fractions, a figure of no face is ``None``."""
-        summary = metrics.summary(self.answers, self.labels)
+        answers, labels, said = self.answers, self.labels, self.attributes
+        summary = metrics.summary(answers, labels)
         figures = {
             "n": summary.pop("n"),
             "missed_detections": self.missed_detections,
             **summary,
-            "gender_recalls": self._recalls(self.answers.gender, self.labels.gender, GENDERS),
-            "race_recalls": self._recalls(self.answers.race, self.labels.race, RACES),
-            "gender_predicted": _counts(self.answers.gender, GENDERS),
-            "race_predicted": _counts(self.answers.race, RACES),
+            "age_coverage90": reliability.age_coverage(said.age, said.age_std, labels.age),
+            "gender_calibration_error": reliability.calibration_error(said.gender, labels.gender),
+            "race_calibration_error": reliability.calibration_error(said.race, labels.race),
+            "gender_recalls": self._recalls(answers.gender, labels.gender, GENDERS),
+            "race_recalls": self._recalls(answers.race, labels.race, RACES),
+            "gender_predicted": _counts(answers.gender, GENDERS),
+            "race_predicted": _counts(answers.race, RACES),
             "unreadable": list(self.unreadable),
             "skipped": list(self.skipped),
-            "groups": metrics.groups(self.answers, self.labels),
+            "groups": metrics.groups(answers, labels),
         }
         return {name: _without_nan(figure) for name, figure in figures.items()}
 
@@ -96,18 +104,10 @@ def evaluate(
         raise DataError(f"no picture to evaluate on: {crops[0].fault if crops else 'the data are empty'}")
     return Evaluation(
         labels_of(used),
-        _answers(answers),
+        Attributes(*(np.concatenate([getattr(part, item.name) for part in answers]) for item in fields(Attributes))),
         sum(not crop.found for crop in crops if not crop.fault),
         tuple(crop.fault for crop in crops if crop.fault),
         skipped_names(data),
-    )
-
-
-def _answers(parts: Sequence[Attributes]) -> metrics.Answers:
-    return metrics.Answers(
-        np.concatenate([part.age for part in parts]),
-        np.concatenate([part.gender for part in parts]).argmax(axis=1),
-        np.concatenate([part.race for part in parts]).argmax(axis=1),
     )
 
 

@@ -1,7 +1,7 @@
 """What an answer is worth: ages in years and in intervals, classes, and groups of people. Pure NumPy, one face a row.
 
-A label is missing where it is NaN (ages) or negative (classes); such rows count for nothing. A metric of no rows is
-NaN. Fractions are 0…1.
+A label or an answer is missing where it is NaN (ages) or negative (classes): a picture without that label, a network
+without that head. Such rows count for nothing. A metric of no rows is NaN. Fractions are 0…1.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.spec import GENDERS, RACES
+from edgeface.types import Attributes
 
 FEMALE = GENDERS.index("female")
 """The positive class of gender's F1."""
@@ -29,15 +30,23 @@ AGE_BANDS = ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69",
 _LOWER_ENDS = np.array([low for low, _ in AGE_INTERVALS])
 
 
+def classes(probabilities: NDArray[Any]) -> NDArray[np.int64]:
+    """The likeliest class of each row of ``[N, K]``: int64 ``[N]``, -1 where the row is NaN."""
+    known = ~np.isnan(probabilities).any(axis=1)
+    return np.where(known, probabilities.argmax(axis=1), -1).astype(np.int64)
+
+
 def age_interval(age_years: NDArray[Any]) -> NDArray[np.int64]:
-    """Index of the interval that holds each age: int64 ``[N]``. Ages are whole years: 29.9 is 29."""
-    return np.clip(np.searchsorted(_LOWER_ENDS, np.asarray(age_years), side="right") - 1, 0, len(AGE_INTERVALS) - 1)
+    """Index of the interval that holds each age: int64 ``[N]``, -1 for NaN. Ages are whole years: 29.9 is 29."""
+    ages = np.asarray(age_years, np.float64)
+    found = np.clip(np.searchsorted(_LOWER_ENDS, ages, side="right") - 1, 0, len(AGE_INTERVALS) - 1)
+    return np.where(np.isnan(ages), -1, found).astype(np.int64)
 
 
 def age_errors(predicted: NDArray[Any], age: NDArray[Any]) -> NDArray[np.float64]:
     """Absolute errors in years of the rows with a known age."""
     errors = np.abs(np.asarray(predicted, np.float64) - np.asarray(age, np.float64))
-    return np.asarray(errors[np.isfinite(np.asarray(age, np.float64))])
+    return np.asarray(errors[np.isfinite(errors)])
 
 
 def age_mae(predicted: NDArray[Any], age: NDArray[Any]) -> float:
@@ -55,21 +64,30 @@ def age_cs5(predicted: NDArray[Any], age: NDArray[Any]) -> float:
     return _mean(age_errors(predicted, age) <= 5)
 
 
+def age_r2(predicted: NDArray[Any], age: NDArray[Any]) -> float:
+    """Coefficient of determination: the share of the ages' variance that the answers explain; NaN without variance."""
+    said, true = np.asarray(predicted, np.float64), np.asarray(age, np.float64)
+    known = np.isfinite(said) & np.isfinite(true)
+    spread = float(np.sum((true[known] - _mean(true[known])) ** 2)) if known.any() else 0.0
+    return float(1 - np.sum((said - true)[known] ** 2) / spread) if spread > 0 else float("nan")
+
+
 def age_interval_accuracy(predicted: NDArray[Any], interval: NDArray[Any], within: int = 0) -> float:
     """Fraction of faces whose predicted age (years) falls into the right interval or at most ``within`` away."""
-    known = np.asarray(interval) >= 0
-    return _mean(np.abs(age_interval(predicted) - np.asarray(interval))[known] <= within)
+    said = age_interval(predicted)
+    known = (np.asarray(interval) >= 0) & (said >= 0)
+    return _mean(np.abs(said - np.asarray(interval))[known] <= within)
 
 
 def accuracy(predicted: NDArray[Any], label: NDArray[Any]) -> float:
     """Fraction of rows whose predicted class is the labelled one."""
-    known = np.asarray(label) >= 0
+    known = _known(predicted, label)
     return _mean((np.asarray(predicted) == np.asarray(label))[known])
 
 
 def f1(predicted: NDArray[Any], label: NDArray[Any], positive: int) -> float:
     """F1 score of one class: the harmonic mean of its precision and recall, 0 where there was no hit."""
-    known = np.asarray(label) >= 0
+    known = _known(predicted, label)
     said, true = np.asarray(predicted)[known] == positive, np.asarray(label)[known] == positive
     if not known.any():
         return float("nan")
@@ -78,7 +96,7 @@ def f1(predicted: NDArray[Any], label: NDArray[Any], positive: int) -> float:
 
 def macro_f1(predicted: NDArray[Any], label: NDArray[Any], classes: int) -> float:
     """Plain mean of the F1 scores of all classes that are labelled or predicted at least once."""
-    known = np.asarray(label) >= 0
+    known = _known(predicted, label)
     present = set(np.asarray(label)[known].tolist()) | set(np.asarray(predicted)[known].tolist())
     scores = [f1(predicted, label, positive) for positive in range(classes) if positive in present]
     return float(np.mean(scores)) if scores else float("nan")
@@ -114,11 +132,20 @@ class Labels:
 
 @dataclass(frozen=True)
 class Answers:
-    """What was predicted of each face: ``age`` float ``[N]`` in years, ``gender`` and ``race`` classes int ``[N]``."""
+    """What was predicted of each face.
+
+    ``age`` float ``[N]`` in years, ``gender`` and ``race`` classes int ``[N]``; NaN and -1 from a network without the
+    head.
+    """
 
     age: NDArray[Any]
     gender: NDArray[Any]
     race: NDArray[Any]
+
+    @classmethod
+    def of(cls, attributes: Attributes) -> Answers:
+        """The ages and the likeliest classes."""
+        return cls(attributes.age, classes(attributes.gender), classes(attributes.race))
 
     def __getitem__(self, rows: NDArray[Any]) -> Answers:
         return Answers(self.age[rows], self.gender[rows], self.race[rows])
@@ -130,6 +157,7 @@ def summary(answers: Answers, labels: Labels) -> dict[str, float | int]:
     if np.isfinite(labels.age).any():
         out["age_mae"] = age_mae(answers.age, labels.age)
         out["age_rmse"] = age_rmse(answers.age, labels.age)
+        out["age_r2"] = age_r2(answers.age, labels.age)
         out["age_cs5"] = age_cs5(answers.age, labels.age)
     censored = np.where(np.isfinite(labels.age), -1, labels.interval)
     if (censored >= 0).any():
@@ -166,6 +194,10 @@ def _by(
 ) -> dict[str, dict[str, float | int]]:
     rows = {name: codes == code for code, name in enumerate(names)}
     return {name: summary(answers[mask], labels[mask]) for name, mask in rows.items() if mask.any()}
+
+
+def _known(predicted: NDArray[Any], label: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.asarray((np.asarray(label) >= 0) & (np.asarray(predicted) >= 0))
 
 
 def _mean(values: NDArray[Any]) -> float:

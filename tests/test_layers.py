@@ -20,6 +20,7 @@ LAYERS = (
         "edgeface.artifact",
         "edgeface.datasets",
         "edgeface.metrics",
+        "edgeface.reliability",
         "edgeface.toml_file",
     ),
     (
@@ -31,7 +32,7 @@ LAYERS = (
         "edgeface.quantization",
         "edgeface.quantize",
     ),
-    ("edgeface.pipeline", "edgeface.api", "edgeface.demo_clip"),
+    ("edgeface.pipeline", "edgeface.api", "edgeface.explain", "edgeface.demo_clip"),
     (
         "edgeface.evaluate",
         "edgeface.labelled",

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edgeface.errors import ConfigError
 from edgeface.metrics import AGE_INTERVALS, Labels, recalls
+from edgeface.reliability import Z90
 from edgeface.spec import RACES
 from edgeface.types import Attributes
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from trainer.data import Samples
-
-Z90 = 1.6449
-"""Standard deviations to either side of a normal mean that hold 90 %: the age interval is age ± ``Z90`` · age_std."""
 
 _COVERAGE = 0.9
 _FEWEST = 50

@@ -30,8 +30,7 @@ def attributes_of(net: nn.Module, pixels: NDArray[np.uint8], device: torch.devic
 
 def answers_of(net: nn.Module, pixels: NDArray[np.uint8], device: torch.device) -> metrics.Answers:
     """The classes and ages of ``attributes_of``."""
-    said = attributes_of(net, pixels, device)
-    return metrics.Answers(said.age, said.gender.argmax(axis=1), said.race.argmax(axis=1))
+    return metrics.Answers.of(attributes_of(net, pixels, device))
 
 
 def evaluate(

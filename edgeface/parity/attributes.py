@@ -124,7 +124,7 @@ def _candidate(
 ) -> CandidateParity:
     spec, usable = model_spec(path), _finite(answers)
     reference, answers, labels = reference[usable], answers[usable], labels[usable]
-    before, after = (errors(_classes(said), labels) for said in (reference, answers))
+    before, after = (errors(Answers.of(said), labels) for said in (reference, answers))
     if not before and usable.any():
         raise DataError("no face has a label, so there is nothing to judge by")
     heads = tuple(before)
@@ -149,10 +149,6 @@ def _candidate(
         ),
         age_changes_years=_histogram(answers.age - reference.age),
     )
-
-
-def _classes(answers: Attributes) -> Answers:
-    return Answers(answers.age, answers.gender.argmax(axis=1), answers.race.argmax(axis=1))
 
 
 def _figure(head: str, found: Mapping[str, Floats64]) -> float:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from edgeface.errors import ConfigError
 from edgeface.metrics import AGE_INTERVALS, Labels, age_interval, recalls
+from edgeface.reliability import age_coverage
 from edgeface.types import Attributes
-from trainer.calibration import Z90, Calibration, calibrated, fit_answers
+from trainer.calibration import Calibration, calibrated, fit_answers
 
 COUNT = 4000
 NOTHING = Labels(np.full(COUNT, np.nan), np.full(COUNT, -1), np.full(COUNT, -1), np.full(COUNT, -1))
@@ -58,8 +59,7 @@ def test_what_is_off_by_a_factor_comes_back(honest: tuple[Attributes, Labels], o
     assert fitted.gender_temperature == pytest.approx(1 / off, rel=0.07)
     assert fitted.race_temperature == pytest.approx(1 / off, rel=0.07)
     mended = calibrated(wrong, fitted)
-    inside = np.abs(mended.age - labels.age) <= Z90 * mended.age_std
-    assert inside.mean() == pytest.approx(0.9, abs=0.002)
+    assert age_coverage(mended.age, mended.age_std, labels.age) == pytest.approx(0.9, abs=0.002)
 
 
 def test_age_intervals_alone_also_tell_the_spread(honest: tuple[Attributes, Labels]) -> None:
