@@ -32,7 +32,7 @@ LAYERS = (
         "edgeface.quantization",
         "edgeface.quantize",
     ),
-    ("edgeface.pipeline", "edgeface.api", "edgeface.explain", "edgeface.demo_clip"),
+    ("edgeface.pipeline", "edgeface.api", "edgeface.explain", "edgeface.explain_graph", "edgeface.demo_clip"),
     (
         "edgeface.evaluate",
         "edgeface.labelled",

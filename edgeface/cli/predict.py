@@ -29,6 +29,10 @@ def predict(
     annotate: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the pictures with their faces drawn.")
     ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write a picture a face of which parts of it speak for each answer."),
+    ] = None,
     crops: Annotated[
         bool, typer.Option("--crops", help="Each picture is one face already cut out: its centre square, no detection.")
     ] = False,
@@ -45,14 +49,16 @@ def predict(
     """
     from edgeface.pipeline.face import image_dict
 
-    if annotate is not None:
+    for folder in filter(None, (annotate, explain)):
         for path in paths:
-            keep_input(path, annotate)
+            keep_input(path, folder)
     failures: list[ImageError] = []
     frames = _frames(_files(paths, failures), failures)
     rows: list[tuple[str, ...]] = []
     with ExitStack() as stack:
         sinks = _sinks(stack, csv, annotate)
+        if explain is not None:
+            sinks.append(stack.enter_context(_map_sink(explain, model, threads, crops)))
         results = (
             _crop_results(frames, stack.enter_context(options.estimator(model, threads, batch)))
             if crops
@@ -107,6 +113,13 @@ def _sinks(stack: ExitStack, csv: Path | None, annotate: Path | None) -> list[An
     if annotate is not None:
         sinks.append(stack.enter_context(PictureSink(annotate)))
     return sinks
+
+
+def _map_sink(folder: Path, model: Path | None, threads: int, whole: bool) -> Any:
+    from edgeface.pipeline.detect import shipped_model
+    from edgeface.pipeline.sink_maps import MapSink
+
+    return MapSink(folder, model or shipped_model("attributes.onnx"), threads, whole)
 
 
 def _results(frames: Iterable[Frame], analyzer: FaceAnalyzer) -> Iterator[FrameResult]:
