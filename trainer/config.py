@@ -13,6 +13,7 @@ from edgeface.spec import RACES, AlignmentSpec
 from trainer import recipe
 
 AMP_MODES = ("auto", "off", "bf16", "fp16")
+CLASS_WEIGHTINGS = ("fixed", "inverse")
 TASKS = ("age", "gender", "race")
 NORMALISATIONS = ("symmetric", "imagenet")
 POOLS = ("position", "mean", "flatten")
@@ -162,8 +163,32 @@ class Config:
             (self.age_groups[:1] != (0,) or len(self.age_groups) < 2 or self.age_groups[-1] > 99
              or list(self.age_groups) != sorted(set(self.age_groups)), "age_groups", self.age_groups,
              "first years of two groups or more, from 0 rising to 99 at most"),
+            *self._learning_problems(),
             (not self.utkface and not self.fairface, "utkface", self.utkface, "data in utkface, fairface or both"),
         ])  # fmt: skip
+
+    def _learning_problems(self) -> list[tuple[bool, str, Any, str]]:
+        """Losses, pretraining and optimisation; names that are looked up in a registry are checked there."""
+        at_least_0 = ("age_l1", "interval_weight", "focal_gamma", "age_weight", "gender_weight", "race_weight",
+                      "mask_weight", "fairness_weight", "distill_weight", "frozen_rate", "weight_decay",
+                      "plateau_patience", "grad_clip")  # fmt: skip
+        above_0 = ("age_sigma", "age_scale", "distill_temperature", "pretrain_epochs", "pretrain_temperature",
+                   "learning_rate", "backbone_rate")  # fmt: skip
+        below_1 = ("label_smoothing", "momentum", "warmup")
+        return [
+            *((getattr(self, key) < 0, key, getattr(self, key), "0 or more") for key in at_least_0),
+            *((getattr(self, key) <= 0, key, getattr(self, key), "above 0") for key in above_0),
+            *((not 0 <= getattr(self, key) < 1, key, getattr(self, key), "0 to below 1") for key in below_1),
+            (min(self.race_class_weights) <= 0, "race_class_weights", self.race_class_weights, "numbers above 0"),
+            (self.class_weighting not in CLASS_WEIGHTINGS, "class_weighting", self.class_weighting,
+             " or ".join(CLASS_WEIGHTINGS)),
+            (not self.projector or min(self.projector) < 1, "projector", self.projector, "a width a layer"),
+            (not 0 <= self.frozen_epochs <= self.epochs, "frozen_epochs", self.frozen_epochs,
+             f"0 to the {self.epochs} epochs there are"),
+            (not 0 < self.plateau_factor < 1, "plateau_factor", self.plateau_factor, "above 0 and below 1"),
+            (self.schedule == "plateau" and not self.validation_folds, "schedule", self.schedule,
+             "another one where no validation_folds tell a plateau"),
+        ]  # fmt: skip
 
     @property
     def alignment(self) -> AlignmentSpec:
