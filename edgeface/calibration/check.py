@@ -70,21 +70,41 @@ def check_set(
     another stratum than stated, or where the list does not have the size or digest that it states.
     """
     where = f"calibration set `{calibration.name}`"
-    refuse_doubles(where, calibration)
-    located = locate(calibration, data)
-    _refuse_folds(where, calibration, located.values(), held_out)
-    pictures = require_all(where, calibration, located)
+    pictures = _present(where, calibration, data, held_out)
     _refuse_wrong_strata(where, pictures)
     vectors = thumbnails([(picture.file.name, picture.raw) for picture in pictures], where)
     names, held = fold_thumbnails(data, held_out, progress)
     _refuse_look_alikes(where, pictures, vectors, names, held)
-    refuse_edited(where, calibration)
+    _refuse_edited(where, calibration)
     faces = [face for part in data for face in in_folds(part.faces, calibration.folds)]
     available = Counter(stratum for stratum in strata_of(faces) if stratum is not None)
     return Coverage(dict(Counter(file.stratum for file in calibration.files)), dict(available), len(names))
 
 
-def refuse_doubles(where: str, calibration: CalibrationSet) -> None:
+def verified_pictures(
+    calibration: CalibrationSet, data: Sequence[FaceSet], held_out: Collection[int] = HELD_OUT
+) -> list[Picture]:
+    """The set's pictures in its order: all that ``check_set`` judges without looking at what pictures show.
+
+    Raises ``CalibrationError`` as ``check_set`` does, but for strata and look-alikes.
+    """
+    where = f"calibration set `{calibration.name}`"
+    pictures = _present(where, calibration, data, held_out)
+    _refuse_edited(where, calibration)
+    return pictures
+
+
+def _present(
+    where: str, calibration: CalibrationSet, data: Sequence[FaceSet], held_out: Collection[int]
+) -> list[Picture]:
+    """The set's pictures, each there once, unchanged and of the folds that the set states."""
+    _refuse_doubles(where, calibration)
+    located = locate(calibration, data)
+    _refuse_folds(where, calibration, located.values(), held_out)
+    return require_all(where, calibration, located)
+
+
+def _refuse_doubles(where: str, calibration: CalibrationSet) -> None:
     """Raise ``CalibrationError`` for a set without files or with the same name or content twice."""
     if not calibration.files:
         raise CalibrationError(f"{where} is empty: ranges of no picture are noise, make it again")
@@ -95,7 +115,7 @@ def refuse_doubles(where: str, calibration: CalibrationSet) -> None:
         raise CalibrationError(f"{where} lists the same picture more than once: {shown(doubles)}; remove the doubles")
 
 
-def refuse_edited(where: str, calibration: CalibrationSet) -> None:
+def _refuse_edited(where: str, calibration: CalibrationSet) -> None:
     """Raise ``CalibrationError`` where the list has not the size or the digest that the file states."""
     if len(calibration.files) != calibration.size:
         raise CalibrationError(

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.calibration.check import refuse_doubles, refuse_edited
-from edgeface.calibration.pictures import Picture, locate, require_all
+from edgeface.calibration.check import verified_pictures
+from edgeface.calibration.pictures import Picture
 from edgeface.calibration.set_file import CalibrationSet
 from edgeface.datasets import FaceSet
 from edgeface.errors import CalibrationError
@@ -33,13 +33,12 @@ def calibration_crops(
     """The set's crops uint8 ``[size, S, S, 3]`` RGB in its order, cut as ``edgeface run`` would.
 
     A face that the detector misses is cut as a centre square; so are all without a ``detector``. Raises
-    ``CalibrationError`` where a picture is missing, changed or cannot be decoded, where the list was edited (never a
-    shorter set), and where the ``detector`` finds too few faces: ranges of anything else are those of another network.
+    ``CalibrationError`` where a picture is missing, changed, held out or cannot be decoded, where the list was edited
+    (never a shorter set), and where the ``detector`` finds too few faces: ranges of anything else are those of another
+    network.
     """
     where = f"calibration set `{calibration.name}`"
-    refuse_doubles(where, calibration)
-    refuse_edited(where, calibration)
-    pictures = require_all(where, calibration, locate(calibration, data))
+    pictures = verified_pictures(calibration, data)
 
     def cut(picture: Picture) -> Crop:
         return cut_crop(picture.face, picture.raw, spec, detector)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgeface.artifact import cache_dir, detector_spec, model_spec, onnx_metadata
+from edgeface.calibration.check import verified_pictures
 from edgeface.calibration.crops import calibration_crops
-from edgeface.calibration.pictures import locate, require_all
 from edgeface.calibration.set_file import CalibrationSet
 from edgeface.datasets import FaceSet
-from edgeface.errors import SpecError
+from edgeface.errors import CalibrationError, ImageError, SpecError
 from edgeface.geometry import letterbox
 from edgeface.images import decode_image
 from edgeface.labelled import Progress
@@ -36,14 +37,24 @@ def calibration_ranges(
 ) -> Ranges:
     """Activation ranges of the float ``model`` on the set's pictures, found in ``data``; computed once, then cached.
 
-    An attribute network sees the aligned crops, a detector the first framed pictures on its canvas. Raises
-    ``CalibrationError`` where a picture is missing, changed or cannot be decoded.
+    An attribute network sees the aligned crops, a detector the first framed pictures on its canvas. The set is verified
+    also where the ranges are known: a set of other data must not pass because somebody had the right ones once. Raises
+    ``CalibrationError`` where a picture is missing, changed, held out or cannot be decoded.
     """
-    known = cached_ranges(model, method, calibration.digest, cache_dir())
+    verified_pictures(calibration, data)
+    part = _part_digest(model, calibration)
+    known = cached_ranges(model, method, calibration.digest, cache_dir(), part)
     if known is not None:
         return known
     feeds = calibration_feeds(model, calibration, data, progress)
-    return activation_ranges(model, feeds, method, calibration.digest, cache_dir(), progress)
+    return activation_ranges(model, feeds, method, calibration.digest, cache_dir(), progress, part)
+
+
+def _part_digest(model: Path, calibration: CalibrationSet) -> str:
+    """Which pictures a detector sees depends on the set's order, which its digest does not know; empty: all of them."""
+    if MODEL_KEY in onnx_metadata(model) or len(calibration.files) <= _DETECTOR_PICTURES:
+        return ""
+    return replace(calibration, files=calibration.files[:_DETECTOR_PICTURES]).digest
 
 
 def calibration_feeds(
@@ -57,8 +68,11 @@ def calibration_feeds(
     spec = detector_spec(model)
     if spec is None:
         raise SpecError(f"`{model}` has no spec in its metadata, so nothing says how to feed it")
-    pictures = require_all(f"calibration set `{calibration.name}`", calibration, locate(calibration, data))
-    return [_canvas(picture.raw, spec, picture.file.name) for picture in pictures[:_DETECTOR_PICTURES]]
+    pictures = verified_pictures(calibration, data)[:_DETECTOR_PICTURES]
+    try:
+        return [_canvas(picture.raw, spec, picture.file.name) for picture in pictures]
+    except ImageError as error:
+        raise CalibrationError(f"calibration set `{calibration.name}`: {error}") from error
 
 
 def _canvas(raw: bytes, spec: DetectorSpec, name: str) -> Feed:

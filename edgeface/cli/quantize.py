@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeface.cli.output import note, progress, say, say_json
+from edgeface.cli.output import progress, say, say_json
 from edgeface.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -79,16 +79,10 @@ def _read_set(calibration: Path | None) -> CalibrationSet:
 def _ranges(
     model: Path, listed: CalibrationSet, data: Sequence[Path] | None, labels: Path | None, method: str
 ) -> Ranges:
-    """The cached ranges, for which no picture is needed, or new ones."""
+    """The model's ranges on the set's pictures, which have to be there."""
     from edgeface import datasets
-    from edgeface.artifact import cache_dir
     from edgeface.calibration.feeds import calibration_ranges
-    from edgeface.quantization.ranges import cached_ranges
 
-    known = cached_ranges(model, method, listed.digest, cache_dir())
-    if known is not None:
-        note(f"ranges of `{listed.name}` are known from before")
-        return known
     if not data:
         raise ConfigError(f"the pictures of calibration set `{listed.name}` are needed: say where with --data")
     with progress("calibrating") as report:

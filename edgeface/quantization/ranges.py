@@ -39,7 +39,8 @@ Progress = Callable[[int, int], None]
 class Ranges(Mapping[str, tuple[float, float]]):
     """Tensor name → lowest and highest value, and what they are the ranges of.
 
-    ``means`` hold the mean of each channel of a convolution's input, by the input's name.
+    ``means`` hold the mean of each channel of a convolution's input, by the input's name. ``part`` is the digest of the
+    pictures that were looked at where they are not all of the set.
     """
 
     model_sha256: str
@@ -47,6 +48,7 @@ class Ranges(Mapping[str, tuple[float, float]]):
     method: str
     bounds: Mapping[str, tuple[float, float]]
     means: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    part: str = ""
 
     def __getitem__(self, tensor: str) -> tuple[float, float]:
         return self.bounds[tensor]
@@ -65,16 +67,17 @@ def activation_ranges(
     set_digest: str,
     cache: Path | None = None,
     progress: Progress | None = None,
+    part: str = "",
 ) -> Ranges:
     """Ranges of the activations of the float model ``model`` over ``feeds`` (each one run of the model).
 
     ``method``: "minmax" (the extremes), "entropy" (least Kullback-Leibler divergence of the 8-bit histogram) or
-    "percentile" (all but 0.01 % of the values). ``set_digest`` names the data; with ``cache`` (a folder) the same
-    model, data and method are computed once. Raises ``ConfigError`` for an unknown method, no feed, or data that leave
-    the activations constant.
+    "percentile" (all but 0.01 % of the values). ``set_digest`` names the data, ``part`` what was used of them; with
+    ``cache`` (a folder) the same model, data and method are computed once. Raises ``ConfigError`` for an unknown method,
+    no feed, or data that leave the activations constant.
     """
     _check_method(method)
-    known = cached_ranges(model, method, set_digest, cache) if cache is not None else None
+    known = cached_ranges(model, method, set_digest, cache, part) if cache is not None else None
     if known is not None:
         return known
     if not feeds:
@@ -83,19 +86,19 @@ def activation_ranges(
     prepare(graph)
     bounds = _calibrated(graph, feeds, method, progress)
     _check_bounds(bounds)
-    ranges = Ranges(sha256_file(model), set_digest, method, bounds, channel_means(graph, feeds))
+    ranges = Ranges(sha256_file(model), set_digest, method, bounds, channel_means(graph, feeds), part)
     if cache is not None:
         _store(ranges, cache)
     return ranges
 
 
 def cached_ranges(
-    model: str | os.PathLike[str], method: str, set_digest: str, cache: str | os.PathLike[str]
+    model: str | os.PathLike[str], method: str, set_digest: str, cache: str | os.PathLike[str], part: str = ""
 ) -> Ranges | None:
     """What ``activation_ranges`` computed before for the same model, data and method; ``None`` if it did not."""
     _check_method(method)
     read_float_model(model)
-    wanted = Ranges(sha256_file(model), set_digest, method, {})
+    wanted = Ranges(sha256_file(model), set_digest, method, {}, part=part)
     try:
         raw = json.loads(_cache_file(wanted, Path(cache)).read_text(encoding="utf-8"))
         bounds = {str(name): (float(low), float(high)) for name, (low, high) in raw.pop("bounds").items()}
@@ -126,6 +129,7 @@ def _identity(ranges: Ranges) -> dict[str, Any]:
         "set_digest": ranges.set_digest,
         "method": ranges.method,
         **({"percentile": PERCENTILE} if ranges.method == "percentile" else {}),
+        **({"part": ranges.part} if ranges.part else {}),
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 from edgeface.artifact import model_spec, sha256_file
 from edgeface.calibration import CalibrationFile, CalibrationSet, write_set
 from edgeface.pipeline.detect import shipped_model
+from tests.calibration.people import stamp
 from tests.cli.conftest import Cli
 from tests.fixtures import write_picture
 
@@ -35,7 +36,7 @@ def faces(tmp_path: Path) -> Path:
     for number in range(6):
         coarse = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
         write_picture(
-            folder / f"{20 + number}_{number % 2}_{number % 5}_201701{number:011}.png",
+            folder / f"{20 + number}_{number % 2}_{number % 5}_{stamp(3, number)}.png",
             coarse.repeat(16, 0).repeat(16, 1),
         )
     return folder
@@ -49,18 +50,18 @@ def calibration(faces: Path, tmp_path: Path) -> Path:
     return tmp_path / "six.toml"
 
 
-def test_int8_then_again_from_the_cache(cli: Cli, faces: Path, calibration: Path, tmp_path: Path) -> None:
+def test_int8_with_layers_kept_in_float(cli: Cli, faces: Path, calibration: Path, tmp_path: Path) -> None:
     out, again = tmp_path / "int8.onnx", tmp_path / "again.onnx"
     common = ["--precision", "int8", "--target", "tensorrt", "--calibration", calibration]
     result = cli("quantize", MODEL, *common, "--data", faces, "-o", out, "--method", "minmax")
-    assert (result.code, result.err) == (0, "")
+    assert result.code == 0, result.err  # a slow machine tells of its progress
     assert result.out.startswith(f"wrote {out} (int8, s8s8 for tensorrt, 1.7")
     assert "27% of attributes.onnx)" in result.out
     precision = model_spec(out).precision
     assert precision is not None
     assert (precision.set_name, precision.method) == ("six", "minmax")
-    second = cli("quantize", MODEL, *common, "-o", again, "--method", "minmax", "--keep", "node_Conv_443", "--json")
-    assert second.err == "ranges of `six` are known from before\n"
+    kept = ["--keep", "node_Conv_443", "--json"]
+    second = cli("quantize", MODEL, *common, "--data", faces, "-o", again, "--method", "minmax", *kept)
     facts = second.json()
     assert facts["keep_float"] == ["node_Conv_443"]
     assert facts["sha256"] == sha256_file(again)
