@@ -1,12 +1,13 @@
 """The command ``edgeface``: one file per verb, and the one place where errors become sentences and exit codes.
 
-Exit codes: 0 all went well, 1 an error (one line on stderr), 2 wrong usage, 130 Ctrl-C.
+Exit codes: 0 all went well, 1 an error (one line on stderr), 2 wrong usage, 130 Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -100,6 +101,8 @@ app.add_typer(_calibration, name="calibration")
 
 def main() -> None:
     """Entry point of the console script."""
+    # Services and schedulers stop a process by SIGTERM, which would otherwise skip all clearing up.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app(prog_name="edgeface")
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from edgeface.artifact import passport_path, sha256_file
+from edgeface.calibration import draw, write_set
+from edgeface.datasets import find_faces
 from edgeface.passport import load_passport
-from tests.cli.conftest import Cli
+from tests.calibration.people import add_person
+from tests.cli.conftest import Cli, command
 from tests.conftest import ROOT
 
 pytest.importorskip("onnx", reason="the extra `quantize` is not installed")
@@ -71,3 +78,22 @@ def test_refusals_are_one_sentence(
     result = cli("build-engine", tiny_model, *options, "-o", tmp_path / "a.onnx")
     assert (result.code, result.err) == (1, f"error: {sentence}\n")
     assert not (tmp_path / "a.onnx").exists()
+
+
+def test_sigterm_leaves_nothing(tiny_model: Path, tmp_path: Path) -> None:
+    """Stopped while it reads the set's pictures: a second file of a picture's name is a pipe that nobody writes to."""
+    data, out = tmp_path / "people", tmp_path / "out" / "tiny.int8.onnx"
+    name = add_person(data, (30, 0, 0), 3, 0)
+    write_set(draw(find_faces([data]), 1, 1), tmp_path / "set.toml")
+    (data / "again").mkdir()
+    os.mkfifo(data / "again" / name)
+    arguments = command("build-engine", tiny_model, "--calibration", tmp_path / "set.toml", "--data", data, "-o", out)
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, cwd=ROOT) as child:
+        deadline = time.monotonic() + 300
+        while not (out.parent.is_dir() and list(out.parent.iterdir())):
+            assert child.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        child.send_signal(signal.SIGTERM)
+        _, err = child.communicate(timeout=300)
+    assert (child.returncode, err) == (130, "stopped\n")
+    assert list(out.parent.iterdir()) == []
