@@ -26,6 +26,10 @@ from edgeface.quantization.graph import Model
 from edgeface.runtime.base import Backend, open_backend
 from edgeface.types import Floats, Image
 
+CAM, INTEGRATED, GRAD_CAM, ROLL_OUT = "cam", "integrated", "grad-cam", "roll-out"
+"""Methods; the last two need gradients, so only the trainer has them."""
+SHARES = (CAM, INTEGRATED)
+"""Methods whose values add up to the answer."""
 _PLACES = 64
 """Places run at a time, which bounds the memory of networks with large maps."""
 _STEPS = 32
@@ -39,24 +43,31 @@ class HeadMap:
     ``values`` float32 ``[K, h, w]``: for age ``K = 1``, in years; for gender and race a class's logit (scale and offset
     of the calibration included), in the spec's label order. Row 0 is the crop's top, column 0 its left. ``answers``
     float32 ``[K]`` are the age or the logits, ``bias`` what they would be without the map:
-    ``values.sum((1, 2)) + bias`` is ``answers``, to rounding where ``exact``, else to the error of a sum of 32 steps.
+    ``values.sum((1, 2)) + bias`` is ``answers``, to rounding by the ``method`` "cam", to the error of a sum of 32 steps
+    by "integrated". By the other methods values are 0 or more, only compare with one another, and ``bias`` is
+    NaN.
     """
 
     head: str
     values: Floats
     bias: Floats
     answers: Floats
-    exact: bool
+    method: str
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether values are shares of the answer, with a sign."""
+        return self.method in SHARES
 
     def evidence(self, index: int | None = None) -> Floats:
         """Float32 ``[h, w]``: what speaks for class ``index`` (default: the answer) against the mean of all classes.
 
-        A softmax sees only differences of logits, so what all classes share is no evidence. Age: years, as they are.
+        A softmax sees only differences of logits, so what all classes share is no evidence. An age's values, and those
+        that are no shares, stay as they are.
         """
-        if len(self.values) == 1:
-            return np.asarray(self.values[0])
         chosen = int(self.answers.argmax()) if index is None else index
-        return np.asarray(self.values[chosen] - self.values.mean(axis=0), np.float32)
+        shared = self.values.mean(axis=0) if self.adds_up and len(self.values) > 1 else 0
+        return np.asarray(self.values[chosen] - shared, np.float32)
 
 
 class Explainer:
@@ -87,7 +98,13 @@ class Explainer:
         alone = self._alone(features, empty) if any(target.affine for target in self._targets) else {}
         added = {} if all(target.affine for target in self._targets) else self._added(features)
         return {
-            head: HeadMap(head, (alone if affine else added)[tensor], empty[tensor][0], answers[tensor][0], affine)
+            head: HeadMap(
+                head,
+                (alone if affine else added)[tensor],
+                empty[tensor][0],
+                answers[tensor][0],
+                CAM if affine else INTEGRATED,
+            )
             for head, tensor, affine in self._targets
         }
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.explain import HeadMap
-from edgeface.pipeline.face import Face
+from edgeface.explain import CAM, GRAD_CAM, INTEGRATED, ROLL_OUT, HeadMap
+from edgeface.spec import HeadSpec
 from edgeface.types import Floats, Image
 
 _SIDE = 240
@@ -24,30 +24,50 @@ _FEW = 5
 """A map of at most this many rows and columns has its values written into it."""
 
 
+_METHODS = {
+    CAM: "class activation",
+    INTEGRATED: "integrated gradients",
+    GRAD_CAM: "Grad-CAM",
+    ROLL_OUT: "attention roll-out",
+}
+
+
 class Tile(NamedTuple):
-    """A map float ``[h, w]`` over the crop, what it explains, and the unit of its values ("" for logits)."""
+    """A map float ``[h, w]`` over the crop, what it explains, its values' unit ("" for logits), and how it was made.
+
+    Where ``signed``, values are shares of the answer; else only the larger ones mean more.
+    """
 
     caption: str
     values: Floats
     unit: str = ""
+    method: str = CAM
+    signed: bool = True
 
 
-def tiles_of(maps: Mapping[str, HeadMap], face: Face) -> list[Tile]:
-    """One tile a head, captioned with the face's answers."""
-    tiles = []
-    for head, found in maps.items():
-        if head == "age":
-            tiles.append(Tile(f"age {face.age:.0f} = {found.bias[0]:.0f} + map", found.evidence(), "y"))
-        else:
-            tiles.append(Tile(f"{getattr(face, head)} {getattr(face, f'{head}_confidence'):.0%}", found.evidence()))
-    return tiles
+def tiles_of(maps: Mapping[str, HeadMap], heads: Sequence[HeadSpec]) -> list[Tile]:
+    """One tile a map, captioned with what the head answers."""
+    labels = {head.name: head.labels for head in heads}
+    return [
+        Tile(_caption(found, labels[name]), found.evidence(), "" if labels[name] else "y", found.method, found.adds_up)
+        for name, found in maps.items()
+    ]
 
 
-def draw_maps(crop: Image, tiles: Sequence[Tile], foot: str = "") -> Image:
+def _caption(found: HeadMap, labels: Sequence[str]) -> str:
+    """The age, and what it would be without the map; or the likeliest class and its probability."""
+    if not labels:
+        age = f"{found.head} {found.answers[0]:.0f}"
+        return f"{age} = {found.bias[0]:.0f} + map" if found.adds_up else age
+    odds = np.exp(found.answers - found.answers.max())
+    return f"{labels[int(odds.argmax())]} {float(odds.max() / odds.sum()):.0%}"
+
+
+def draw_maps(crop: Image, tiles: Sequence[Tile]) -> Image:
     """``crop`` (uint8 ``[S, S, 3]`` RGB) and its ``tiles`` side by side: uint8 ``[H, W, 3]`` RGB.
 
     Red speaks for the answer (for age: older), blue against it; the strongest colour is each map's largest value,
-    written beneath it. ``foot`` is a line below all.
+    written beneath it.
     """
     width = (len(tiles) + 1) * (_SIDE + _GAP) + _GAP
     canvas = np.full((_CAPTION + _SIDE + _SCALE + _FOOT, width, 3), _PAPER, np.uint8)
@@ -58,9 +78,17 @@ def draw_maps(crop: Image, tiles: Sequence[Tile], foot: str = "") -> Image:
         _write(canvas, "crop" if tile is None else tile.caption, (x, y - 8))
         if tile is not None:
             _draw_scale(canvas, tile, (x, y + _SIDE + 4))
-            _write_values(canvas, tile.values, (x, y))
-    _write(canvas, foot or "red: for the answer (age: older)   blue: against it", (_GAP, canvas.shape[0] - 10))
+            if tile.signed and max(tile.values.shape) <= _FEW:
+                _write_values(canvas, tile.values, (x, y))
+    _write(canvas, _foot(tiles), (_GAP, canvas.shape[0] - 10))
     return canvas
+
+
+def _foot(tiles: Sequence[Tile]) -> str:
+    """How to read the maps, in one line."""
+    if not any(tile.signed for tile in tiles):
+        return f"red: what the answer rests on ({', '.join(dict.fromkeys(_METHODS[tile.method] for tile in tiles))})"
+    return "red: for the answer (age: older)   blue: against it   numbers: years, or logits against the mean class"
 
 
 def _enlarge(crop: Image) -> Image:
@@ -91,12 +119,15 @@ def _relative(values: Floats) -> NDArray[np.float32]:
 def _draw_scale(canvas: Image, tile: Tile, at: tuple[int, int]) -> None:
     """A bar from the strongest blue over nothing to the strongest red, and what they stand for."""
     x, y = at
-    ramp = np.linspace(-1, 1, _SIDE // 2, dtype=np.float32)
+    ramp = np.linspace(-1 if tile.signed else 0, 1, _SIDE // 2, dtype=np.float32)
     grey = np.full((8, len(ramp), 3), 235, np.float32)
     cover = _STRONGEST * np.abs(ramp)[None, :, None]
     colour = np.where(ramp[None, :, None] > 0, _FOR, _AGAINST)
     left = x + (_SIDE - len(ramp)) // 2
     canvas[y + 4 : y + 12, left : left + len(ramp)] = np.rint(grey * (1 - cover) + colour * cover)
+    if not tile.signed:
+        _write(canvas, "most", (left + len(ramp) + 6, y + 13))
+        return
     largest = float(np.abs(tile.values).max())
     number = f"{largest:.2g}" + (f" {tile.unit}" if tile.unit else "")
     _write(canvas, f"-{number}", (left - 6, y + 13), align="right")
@@ -104,10 +135,8 @@ def _draw_scale(canvas: Image, tile: Tile, at: tuple[int, int]) -> None:
 
 
 def _write_values(canvas: Image, values: Floats, at: tuple[int, int]) -> None:
-    """Every place's value in its middle, where there are few."""
+    """Every place's value in its middle."""
     rows, columns = values.shape
-    if max(rows, columns) > _FEW:
-        return
     digits = 1 if np.abs(values).max() >= 9.995 else 2
     for row, column in np.ndindex(rows, columns):
         middle = (round(at[0] + (column + 0.5) * _SIDE / columns), round(at[1] + (row + 0.5) * _SIDE / rows))

@@ -42,7 +42,7 @@ class MapSink(ContextSink):
         stem = self._stem(result)
         for number, face in enumerate(result.faces):
             crop = self._crop(result.frame.pixels, face)
-            drawn = draw_maps(crop, tiles_of(self._explainer(crop), face))
+            drawn = draw_maps(crop, tiles_of(self._explainer(crop), self._explainer.spec.heads))
             write_image(self._directory / f"{stem}-face{number}.png", drawn)
 
     def close(self) -> None:
