@@ -93,7 +93,7 @@ EDGEFACE_HD void add_row(const std::uint8_t* row, const Span& columns, float wei
     for (int c = 0; c < 3; ++c) sums[c] += weight * part[c];
 }
 
-// OpenCV rounds halves up where it shrinks by exactly two or enlarges, and to even elsewhere.
+// Shrinking by exactly two rounds halves up, as OpenCV does there; every other scale rounds them to even.
 EDGEFACE_HD std::uint8_t halved(int first, int second, int third, int fourth) {
     return static_cast<std::uint8_t>((first + second + third + fourth + 2) >> 2);
 }
@@ -122,8 +122,7 @@ EDGEFACE_HD void canvas_pixel(const ConstImage& picture, const Letterbox& fit, c
         add_row(picture.pixel(0, row), columns[x], span.inner, sums);
     }
     if (span.tail > 0.0f) add_row(picture.pixel(0, span.last), columns[x], span.tail, sums);
-    const bool enlarged = fit.width >= picture.width;
-    for (int c = 0; c < 3; ++c) rgb[c] = to_grey(enlarged ? floorf(sums[c] + 0.5f) : sums[c]);
+    for (int c = 0; c < 3; ++c) rgb[c] = to_grey(sums[c]);
 }
 
 }  // namespace edgeface::kernels
