@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeface.artifact import atomic_path, sha256_file
-from edgeface.errors import ConfigError
+from edgeface.errors import ArtifactError, ConfigError
 from edgeface.quantization.flavour import flavour_of, resolve_target
 from edgeface.quantization.fp16 import fp16_from_onnx
 from edgeface.quantization.graph import Model, import_onnx, read_float_model, write_precision
@@ -38,8 +38,8 @@ def quantize(
     the spec in the metadata records what was done, with the calibration set's ``name`` (and ``digest``, checked
     against the ranges') from ``calibration`` and the steps of a ``search``.
 
-    Raises ``ArtifactError`` for a model that is quantised already or takes floats, ``ConfigError`` for settings or
-    ranges that do not fit, ``SinkError`` where ``out`` cannot be written.
+    Raises ``ArtifactError`` for a model that is quantised already, takes floats or holds what cannot be quantised,
+    ``ConfigError`` for settings or ranges that do not fit, ``SinkError`` where ``out`` cannot be written.
     """
     if precision not in PRECISIONS:
         raise ConfigError(f"no precision `{precision}`: expected one of {', '.join(PRECISIONS)}")
@@ -56,7 +56,7 @@ def quantize(
     else:
         fp16_from_onnx(graph, keep)
     write_precision(graph, f"`{model}`", spec)
-    return _save(graph, Path(out))
+    return _save(graph, Path(out), f"`{model}` in {precision}")
 
 
 def _to_int8(graph: Model, spec: PrecisionSpec, ranges: Ranges, calibration: Mapping[str, Any]) -> PrecisionSpec:
@@ -88,9 +88,13 @@ def _checked(ranges: Ranges | None, source_sha256: str, calibration: Mapping[str
     return ranges
 
 
-def _save(graph: Model, out: Path) -> Path:
+def _save(graph: Model, out: Path, what: str) -> Path:
     onnx = import_onnx()
-    onnx.checker.check_model(graph, full_check=True)
+    try:
+        onnx.checker.check_model(graph, full_check=True)
+    except Exception as error:  # onnx's errors share no base class
+        reason = str(error).strip().splitlines()[0]
+        raise ArtifactError(f"{what} is a graph that ONNX refuses ({reason}); keep the layer in float") from error
     with atomic_path(out) as temporary:
         temporary.write_bytes(graph.SerializeToString())
     return out

@@ -30,17 +30,22 @@ def fp16_from_onnx(model: Model, keep_float: Collection[str] = ()) -> None:
     """
     index = GraphIndex(model)
     check_names(index, keep_float)
-    nodes = _half_nodes(index, set(keep_float))
+    floats = _float_tensors(index)
+    nodes = _half_nodes(index, set(keep_float), floats)
     if not nodes:
         raise ConfigError("no layer is left to make 16-bit: the model has no layer with weights, or all are kept")
-    _Writer(index, nodes).write()
+    _Writer(index, nodes, floats).write()
 
 
-def _half_nodes(index: GraphIndex, keep_float: set[str]) -> set[str]:
+def _float_tensors(index: GraphIndex) -> set[str]:
+    """Names of the float32 tensors that nodes compute; shapes, indices and masks are none."""
     onnx = import_onnx()
     inferred = onnx.shape_inference.infer_shapes(index.model).graph
     values = (*inferred.value_info, *inferred.output)
-    floats = {value.name for value in values if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
+    return {value.name for value in values if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
+
+
+def _half_nodes(index: GraphIndex, keep_float: set[str], floats: set[str]) -> set[str]:
     before, after = index.upstream_of(_WEIGHTED), index.downstream_of(_WEIGHTED)
     return {
         node.name
@@ -54,10 +59,9 @@ def _half_nodes(index: GraphIndex, keep_float: set[str]) -> set[str]:
 class _Writer:
     """Writes one graph: casts where a value crosses between the precisions, each at most once."""
 
-    def __init__(self, index: GraphIndex, half_nodes: set[str]) -> None:
-        self.index, self.half_nodes = index, half_nodes
-        makers = {name: node.name for name, node in index.producers.items()}
-        self.half_tensors = {name for name, maker in makers.items() if maker in half_nodes}
+    def __init__(self, index: GraphIndex, half_nodes: set[str], floats: set[str]) -> None:
+        self.index, self.half_nodes, self.floats = index, half_nodes, floats
+        self.half_tensors = {name for name in floats if index.producers[name].name in half_nodes}
         self.made: set[str] = set()
         self.out: list[Node] = []
 
@@ -89,7 +93,7 @@ class _Writer:
             return target if name in self.index.outputs else self._cast(source, target, "FLOAT")
         if name in self.index.constants:
             return self._half_constant(name)
-        return self._cast(name, _half(name), "FLOAT16")
+        return self._cast(name, _half(name), "FLOAT16") if name in self.floats else name
 
     def _cast(self, source: str, target: str, kind: str) -> str:
         if target not in self.made:

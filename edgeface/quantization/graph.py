@@ -62,6 +62,11 @@ def read_float_model(path: str | os.PathLike[str]) -> Model:
     quantised = any(node.op_type in _QUANTISED_OPS for node in model.graph.node)
     if quantised or any(tensor.data_type == float16 for tensor in model.graph.initializer):
         raise ArtifactError(f"`{path}` is already quantised; start from the float model it was made from")
+    for node in model.graph.node:
+        if any(item.type in (item.GRAPH, item.GRAPHS) for item in node.attribute):
+            raise ArtifactError(
+                f"`{path}` has control flow ({node.op_type}), which cannot be quantised; export it without"
+            )
     for value in model.graph.input:
         kind = value.type.tensor_type.elem_type
         if kind != onnx.TensorProto.UINT8:
@@ -70,7 +75,8 @@ def read_float_model(path: str | os.PathLike[str]) -> Model:
                 f"`{path}` takes {name} as `{value.name}`, expected uint8 pixels: quantising would leave its "
                 "normalisation to the caller; export the model again with edgeface export"
             )
-    spec_of(model, f"`{path}`")
+    if spec_of(model, f"`{path}`").precision is not None:
+        raise ArtifactError(f"`{path}` is already quantised; start from the float model it was made from")
     return model
 
 
@@ -123,10 +129,18 @@ class GraphIndex:
         readers = self.consumers[name]
         return readers[0][0] if len(readers) == 1 and name not in self.outputs else None
 
-    def after(self, name: str, op_type: str) -> str:
-        """The output of the ``op_type`` that is the only reader of ``name``, else ``name``."""
+    def activated(self, name: str) -> str:
+        """The output of the Relu, or of the Clip from zero (ReLU6), that is the only reader of ``name``, else ``name``."""
         reader = self.only_consumer(name)
-        return str(reader.output[0]) if reader is not None and reader.op_type == op_type else name
+        return str(reader.output[0]) if reader is not None and self.clips_at_zero(reader) else name
+
+    def clips_at_zero(self, node: Node) -> bool:
+        """Whether ``node`` is a Relu, or a Clip that lets nothing below zero through and whose bounds are constants."""
+        if node.op_type == "Relu":
+            return True
+        bounds = list(node.input[1:])
+        constant = node.op_type == "Clip" and bounds and all(not name or name in self.constants for name in bounds)
+        return bool(constant and bounds[0] and self.array(bounds[0]) == 0)
 
     def downstream_of(self, op_types: Collection[str]) -> set[str]:
         """Tensors that depend on an output of such a node, those outputs included."""

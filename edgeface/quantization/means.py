@@ -20,7 +20,7 @@ from edgeface.runtime.base import Feed, open_backend
 
 
 def channel_means(model: Model, feeds: Sequence[Feed]) -> dict[str, tuple[float, ...]]:
-    """Mean of every input channel of each convolution that may become 8-bit, over all pixels of ``feeds``.
+    """Mean of every input channel of each convolution that may become 8-bit: over a picture's pixels, then over pictures.
 
     ``model`` is a prepared float model; it is not changed.
     """
@@ -43,8 +43,8 @@ def channel_means(model: Model, feeds: Sequence[Feed]) -> dict[str, tuple[float,
             for feed in feeds:
                 answers = backend.infer(feed)
                 for number in range(len(tensors)):
-                    pooled = answers[f"mean{number}"]  # [N, C, 1, 1]
-                    sums[number] = sums[number] + pooled.sum(axis=(0, 2, 3), dtype=np.float64)
+                    pooled = answers[f"mean{number}"]  # [N, C, 1, …]
+                    sums[number] = sums[number] + pooled.reshape(pooled.shape[:2]).sum(axis=0, dtype=np.float64)
     pictures = sum(len(next(iter(feed.values()))) for feed in feeds)
     return {tensor: tuple((total / pictures).tolist()) for tensor, total in zip(tensors, sums)}
 

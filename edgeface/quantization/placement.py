@@ -96,7 +96,7 @@ def _for_tensorrt(index: GraphIndex, plan: Plan, keep_float: set[str]) -> None:
     for node in index.model.graph.node:
         if node.op_type != "Add" or node.name in keep_float:
             continue
-        if index.after(node.output[0], "Relu") not in plan.pairs:
+        if index.activated(node.output[0]) not in plan.pairs:
             continue  # a float sum: fusing wants a float skip branch, too
         branch = _fused_branch(index, plan, node)
         if branch is not None and node.input[1 - branch] not in index.constants:
@@ -109,7 +109,7 @@ def _fused_branch(index: GraphIndex, plan: Plan, add: Node) -> int | None:
     found = []
     for position, name in enumerate(add.input):
         maker = index.producers.get(name)
-        while maker is not None and maker.op_type == "Relu" and index.only_consumer(maker.output[0]) is not None:
+        while maker is not None and index.clips_at_zero(maker) and index.only_consumer(maker.output[0]) is not None:
             maker = index.producers.get(maker.input[0])
         if maker is not None and maker.name in plan.layers and index.only_consumer(maker.output[0]) is not None:
             found.append((nodes.index(maker.name), position))
@@ -131,12 +131,12 @@ def _for_onnxruntime(index: GraphIndex, plan: Plan, keep_float: set[str]) -> Non
     wanted = index.upstream_of((_CONV,))
     for node in index.model.graph.node:
         if node.name in plan.layers:
-            eight_bit.add(index.after(node.output[0], "Relu"))
+            eight_bit.add(index.activated(node.output[0]))
         elif _copies(node) and node.input[0] in eight_bit and node.output[0] in wanted:
             eight_bit.add(node.output[0])
             plan.tied[node.output[0]] = node.input[0]
         elif node.op_type == "Add" and node.name not in keep_float and eight_bit.issuperset(node.input):
-            total = index.after(node.output[0], "Relu")
+            total = index.activated(node.output[0])
             if any(reader.name in plan.layers or reader.op_type == "Add" for reader, _ in index.consumers[total]):
                 eight_bit.add(total)
     for node in index.model.graph.node:

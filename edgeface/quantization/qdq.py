@@ -82,10 +82,10 @@ class _Writer:
             out.append(node)
             out += [added for name in node.output for added in by_maker[name]]
         model.graph.initializer.extend(constant(name, values) for name, values in self.added.items())
-        replace_nodes(model, self._without_clipped_relus(out))
+        replace_nodes(model, self._without_redundant_activations(out))
 
-    def _without_clipped_relus(self, nodes: list[Node]) -> list[Node]:
-        """Leave out each Relu whose 8-bit output starts at zero: quantising clips the same values.
+    def _without_redundant_activations(self, nodes: list[Node]) -> list[Node]:
+        """Leave out each Relu (or ReLU6) whose 8-bit output starts at zero: quantising clips the same values.
 
         ONNX Runtime then sees the Conv or Add right before its Q, as its fusions want. TensorRT does that by itself.
         """
@@ -94,7 +94,7 @@ class _Writer:
         moved = {}
         for node in nodes:
             if (
-                node.op_type == "Relu"
+                self.index.clips_at_zero(node)
                 and node.output[0] in self.placed.pairs
                 and node.output[0] not in self.index.outputs
             ):
@@ -102,7 +102,7 @@ class _Writer:
                 starts_at_zero = self.scale_of(node.output[0])[1] == (0 if self.flavour.activation == "uint8" else -128)
                 if alone and starts_at_zero:
                     moved[node.output[0]] = node.input[0]
-        kept = [copy_node(node) for node in nodes if not (node.op_type == "Relu" and node.output[0] in moved)]
+        kept = [copy_node(node) for node in nodes if node.output[0] not in moved]
         for node in kept:
             if node.op_type == "QuantizeLinear":
                 node.input[0] = moved.get(node.input[0], node.input[0])

@@ -27,7 +27,7 @@ from edgeface.runtime.base import Feed
 METHODS = ("minmax", "entropy", "percentile")
 PERCENTILE = 99.99
 """Share of an activation's values that method "percentile" keeps, in percent; of 99.9 to 99.999 the best on fold 2."""
-_CALIBRATED_OPS = ("Conv", "Relu", "Add", "Resize", "MaxPool")
+_CALIBRATED_OPS = ("Conv", "Relu", "Clip", "Add", "Resize", "MaxPool")
 _SCHEMA = 2
 """Raised whenever other ranges come out of the same key."""
 
@@ -73,8 +73,8 @@ def activation_ranges(
 
     ``method``: "minmax" (the extremes), "entropy" (least Kullback-Leibler divergence of the 8-bit histogram) or
     "percentile" (all but 0.01 % of the values). ``set_digest`` names the data, ``part`` what was used of them; with
-    ``cache`` (a folder) the same model, data and method are computed once. Raises ``ConfigError`` for an unknown method,
-    no feed, or data that leave the activations constant.
+    ``cache`` (a folder) the same model, data and method are computed once. Raises ``ConfigError`` for an unknown
+    method, no feed, or data that leave the activations constant.
     """
     _check_method(method)
     known = cached_ranges(model, method, set_digest, cache, part) if cache is not None else None

@@ -40,6 +40,20 @@ def test_attributes_agree_within_a_hair(attributes: Path, crops: np.ndarray, tmp
     assert (precision.precision, precision.flavour, precision.target) == ("fp16", "fp16", "tensorrt")
 
 
+def test_shapes_and_masks_are_not_cast(tmp_path: Path, feeds: list[Feed]) -> None:
+    """Channels are shuffled to a shape computed at run time, and half of the values is taken by a mask."""
+    graph = Graph().conv("pixels", "stem", inputs=3, gain=0.01).node("Shape", ["stem"], "size", start=0, end=1)
+    rest = graph.constant("rest", np.array([2, 2, 16, 16], np.int64))
+    graph.node("Concat", ["size", rest], "groups", axis=0).node("Reshape", ["stem", "groups"], "split")
+    graph.node("Transpose", ["split"], "turned", perm=[0, 2, 1, 3, 4]).node("Shape", ["stem"], "whole")
+    graph.node("Reshape", ["turned", "whole"], "shuffled").node("Neg", ["shuffled"], "less")
+    graph.node("Greater", ["shuffled", "less"], "mask").node("Where", ["mask", "shuffled", "less"], "chosen")
+    path = graph.conv("chosen", "head").save(tmp_path / "m.onnx", "head")
+    half = quantize(path, tmp_path / "fp16.onnx", "fp16", "tensorrt")
+    expected, found = answers(path, feeds[0])["head"], answers(half, feeds[0])["head"]
+    assert np.abs(found - expected).max() < 0.01 * np.abs(expected).max()
+
+
 def test_the_detector_agrees_at_any_size(detector: Path, pictures: np.ndarray, tmp_path: Path) -> None:
     path = quantize(detector, tmp_path / "fp16.onnx", "fp16", "tensorrt")
     for feed in ({"image": pictures}, {"image": pictures[:1, :64]}):

@@ -56,6 +56,20 @@ def test_of_two_convolved_branches_the_later_one_is_fused(tmp_path: Path) -> Non
     assert "branch" not in pairs
 
 
+def test_relu6_is_an_activation_like_relu(tmp_path: Path) -> None:
+    """Between a convolution and its ReLU6 lies no pair; a Clip with another lower end is none of its kind."""
+    import numpy as np
+
+    graph = Graph().conv("pixels", "stem", inputs=3)
+    zero, six = graph.constant("zero", np.float32(0)), graph.constant("six", np.float32(6))
+    less = graph.constant("less", np.float32(-1))
+    graph.node("Clip", ["stem", zero, six], "first").conv("first", "inner")
+    graph.node("Clip", ["inner", less, six], "second").conv("second", "next").conv("next", "head")
+    path = graph.save(tmp_path / "m.onnx", "head")
+    assert list(placed(path, "tensorrt").pairs) == ["pixels", "first", "second"]
+    assert set(placed(path, "cpu-x86").pairs) == {"pixels", "first", "second", "inner", "next"}
+
+
 def test_a_copying_node_is_quantised_at_its_input(tmp_path: Path) -> None:
     """Nearest-neighbour Resize: one pair before it under TensorRT, the same scale on both sides for ONNX Runtime."""
     import numpy as np

@@ -205,6 +205,45 @@ def test_residuals_and_silent_channels(target: str, residual: Path, feeds: list[
     assert np.abs(found - expected).mean() < 0.03 * np.abs(expected).mean()
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_relu6_and_conv1d(target: str, feeds: list[Feed], tmp_path: Path) -> None:
+    graph = Graph().conv("pixels", "stem", inputs=3, gain=0.01)
+    zero, six = graph.constant("zero", np.float32(0)), graph.constant("six", np.float32(6))
+    graph.node("Clip", ["stem", zero, six], "light").conv("light", "next")
+    graph.node("Clip", ["next", zero, six], "bright")
+    rows = graph.constant("rows", np.array([0, 4, -1], np.int64))
+    weights = [graph.constant(f"line{n}", np.full((4, 4, 3), 0.1, np.float32)) for n in range(2)]
+    graph.node("Reshape", ["bright", rows], "row").node("Conv", ["row", weights[0]], "line").node(
+        "Relu", ["line"], "on"
+    )
+    path = graph.node("Conv", ["on", weights[1]], "head").save(tmp_path / "m.onnx", "head")
+    found = quantize(path, tmp_path / "q.onnx", "int8", target, activation_ranges(path, feeds, "minmax", "set"))
+    kinds = Counter(node.op_type for node in onnx.load(str(found)).graph.node)
+    assert kinds["Clip"] == (2 if target == "tensorrt" else 0), "ONNX Runtime needs none, TensorRT fuses it"
+    expected, after = answers(path, feeds[0])["head"], answers(found, feeds[0])["head"]
+    assert np.abs(after - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_control_flow_is_one_sentence(tmp_path: Path, feeds: list[Feed]) -> None:
+    graph = Graph().conv("pixels", "stem", inputs=3)
+    value = onnx.helper.make_tensor_value_info
+    for name, kind in (("yes", "Relu"), ("no", "Neg")):
+        body = [onnx.helper.make_node(kind, ["stem"], [f"{name}_out"])]
+        branch = onnx.helper.make_graph(body, name, [], [value(f"{name}_out", 1, None)])
+        setattr(graph, name, branch)
+    always = graph.constant("always", np.array(True))
+    graph.node("If", [always], "some", then_branch=graph.yes, else_branch=graph.no)
+    path = graph.conv("some", "head").save(tmp_path / "m.onnx", "head")
+    for precision in ("int8", "fp16"):
+        with pytest.raises(
+            ArtifactError, match=r"has control flow \(If\), which cannot be quantised; export it without"
+        ):
+            quantize(path, tmp_path / "q.onnx", precision, "tensorrt")
+    with pytest.raises(ArtifactError, match="has control flow"):
+        activation_ranges(path, feeds, "minmax", "set")
+    assert not (tmp_path / "q.onnx").exists()
+
+
 def test_batch_norm_is_folded_first(tmp_path: Path, feeds: list[Feed]) -> None:
     graph = Graph().conv("pixels", "stem", inputs=3, gain=0.01)
     random = np.random.default_rng(3)
