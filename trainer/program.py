@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import io
 from pathlib import Path
@@ -12,9 +13,11 @@ import torch
 from torch import nn
 
 from edgeface.artifact import atomic_path
-from edgeface.spec import MODEL_KEY, ModelSpec, default_heads
+from edgeface.spec import MODEL_KEY, ModelSpec
+from trainer.calibration import Calibration
 from trainer.config import Config
-from trainer.model import Answer
+from trainer.heads import Answer, spec_heads
+from trainer.uncertainty import Ensemble
 
 FOLD_RULE = {
     "utkface": "int(sha1(date&time).hexdigest(), 16) % 10",
@@ -28,12 +31,13 @@ def spec_of(config: Config, net: nn.Module, metrics: dict[str, Any]) -> ModelSpe
         name=config.name,
         input_size=config.input_size,
         alignment=config.alignment,
-        heads=default_heads(),
+        heads=spec_heads(config.tasks),
         training={
-            "data": [name for name in ("utkface", "fairface") if getattr(config, name)],
+            "data": [name for name in ("utkface", "fairface", "manifests") if getattr(config, name)],
             "fold_rule": FOLD_RULE,
             "train_folds": list(config.train_folds),
             "validation_folds": list(config.validation_folds),
+            "backbone": config.backbone,
             "parameters": sum(p.numel() for p in net.parameters()),
         },
         metrics=metrics,
@@ -50,14 +54,21 @@ def weights_sha256(net: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def save_program(net: nn.Module, spec: ModelSpec, path: Path) -> Path:
-    """Write ``net`` as a program for batches of any size; the given network is left as it is."""
-    answer = Answer(copy.deepcopy(net).cpu().float().to(memory_format=torch.contiguous_format)).eval()
+def save_program(net: nn.Module, spec: ModelSpec, path: Path, calibration: Calibration | None = None) -> Path:
+    """Write ``net``'s answers as a program for batches of any size; the given network is left as it is.
+
+    ``net`` is an ``AttributeNet`` or ``Ensemble``. ``calibration``, else the network's own, is applied in the graph and
+    noted in the spec.
+    """
+    still = copy.deepcopy(net).cpu().float().to(memory_format=torch.contiguous_format)
+    answer = (still if isinstance(still, Ensemble) else Answer(still, calibration)).eval()
+    training = {**spec.training, "calibration": answer.calibration.to_dict()}
     crops = torch.zeros((2, spec.input_size, spec.input_size, 3), dtype=torch.uint8)
     with torch.no_grad():
         program = torch.export.export(answer, (crops,), dynamic_shapes=({0: torch.export.Dim("N", min=1, max=4096)},))
     content = io.BytesIO()  # into memory, since torch names the archive's top folder after the file
-    torch.export.save(program, content, extra_files={MODEL_KEY: spec.to_json()})
+    extra_files = {MODEL_KEY: dataclasses.replace(spec, training=training).to_json()}
+    torch.export.save(program, content, extra_files=extra_files)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.getvalue())
     return path

@@ -109,6 +109,13 @@ class PositionPool(nn.Module):
         return pooled.flatten(1)
 
 
+class MeanPool(nn.Module):
+    """Mean over positions: ``[N, C, H, W]`` → ``[N, C]``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3))
+
+
 def build_net(config: Config) -> AttributeNet:
     """A recipe's network with fresh weights; ``load_start`` brings those it starts from. Raises ``ConfigError``."""
     return AttributeNet(config)
@@ -133,4 +140,4 @@ def _pool(kind: str, backbone: Backbone) -> tuple[nn.Module, int]:
         return PositionPool(channels, side), channels
     if kind == "flatten":
         return nn.Flatten(), channels * side**2
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), channels
+    return MeanPool(), channels
