@@ -44,8 +44,8 @@ class HeadMap:
     of the calibration included), in the spec's label order. Row 0 is the crop's top, column 0 its left. ``answers``
     float32 ``[K]`` are the age or the logits, ``bias`` what they would be without the map:
     ``values.sum((1, 2)) + bias`` is ``answers``, to rounding by the ``method`` "cam", to the error of a sum of 32 steps
-    by "integrated". By the other methods values are 0 or more, only compare with one another, and ``bias`` is
-    NaN.
+    by "integrated". By the other methods there is one map ``[1, h, w]``, of the answer; its values are 0 or more and
+    only compare with one another, and ``bias`` is NaN.
     """
 
     head: str
@@ -62,12 +62,13 @@ class HeadMap:
     def evidence(self, index: int | None = None) -> Floats:
         """Float32 ``[h, w]``: what speaks for class ``index`` (default: the answer) against the mean of all classes.
 
-        A softmax sees only differences of logits, so what all classes share is no evidence. An age's values, and those
-        that are no shares, stay as they are.
+        A softmax sees only differences of logits, so what all classes share is no evidence. A single map stays as it
+        is.
         """
+        if len(self.values) == 1:
+            return np.asarray(self.values[0])
         chosen = int(self.answers.argmax()) if index is None else index
-        shared = self.values.mean(axis=0) if self.adds_up and len(self.values) > 1 else 0
-        return np.asarray(self.values[chosen] - shared, np.float32)
+        return np.asarray(self.values[chosen] - self.values.mean(axis=0), np.float32)
 
 
 class Explainer:

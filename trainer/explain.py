@@ -132,11 +132,8 @@ def _grad_cam(net: AttributeNet, task: str, features: Tensor) -> HeadMap:
     """Selvaraju et al., "Grad-CAM: Visual explanations from deep networks", ICCV 2017."""
     features = features.detach().requires_grad_()
     answer = _answers(net, task, _raw(net, task, net.pool(features)))[0]
-    maps = []
-    for score in answer:
-        (slopes,) = torch.autograd.grad(score, features, retain_graph=True)
-        maps.append((slopes.mean(dim=(2, 3), keepdim=True) * features).sum(dim=1).relu())
-    return _unsigned(task, torch.cat(maps), answer, GRAD_CAM)
+    (slopes,) = torch.autograd.grad(_score(answer), features)
+    return _unsigned(task, (slopes.mean(dim=(2, 3), keepdim=True) * features).sum(dim=1).relu(), answer, GRAD_CAM)
 
 
 @torch.enable_grad()
@@ -152,10 +149,15 @@ def _roll_outs(net: AttributeNet, pixels: Tensor) -> dict[str, HeadMap]:
     maps = {}
     for task in net.config.tasks:
         answer = _answers(net, task, _raw(net, task, pooled))[0]
-        rows = [_roll_out(weights, torch.autograd.grad(score, weights, retain_graph=True)) for score in answer]
-        side = round(len(rows[0]) ** 0.5)
-        maps[task] = _unsigned(task, torch.stack(rows).reshape(-1, side, side), answer, ROLL_OUT)
+        patches = _roll_out(weights, torch.autograd.grad(_score(answer), weights, retain_graph=True))
+        side = round(len(patches) ** 0.5)
+        maps[task] = _unsigned(task, patches.reshape(1, side, side), answer, ROLL_OUT)
     return maps
+
+
+def _score(answer: Tensor) -> Tensor:
+    """What gradients are taken of: the age, or the likeliest class's logit against the mean of all."""
+    return answer[0] if len(answer) == 1 else answer.max() - answer.mean()
 
 
 def _roll_out(weights: Sequence[Tensor], slopes: Sequence[Tensor]) -> Tensor:
@@ -179,8 +181,8 @@ def _attention_weights(net: AttributeNet) -> Iterator[list[Tensor]]:
             hook.remove()
 
 
-def _unsigned(task: str, maps: Tensor, answer: Tensor, method: str) -> HeadMap:
-    return HeadMap(task, _numpy(maps), np.full(len(answer), np.nan, np.float32), _numpy(answer), method)
+def _unsigned(task: str, values: Tensor, answer: Tensor, method: str) -> HeadMap:
+    return HeadMap(task, _numpy(values), np.full(len(answer), np.nan, np.float32), _numpy(answer), method)
 
 
 def _grid(values: Tensor, height: int) -> np.ndarray:

@@ -74,7 +74,7 @@ def draw_maps(crop: Image, tiles: Sequence[Tile]) -> Image:
     large = _enlarge(crop)
     for number, tile in enumerate([None, *tiles]):
         x, y = _GAP + number * (_SIDE + _GAP), _CAPTION
-        canvas[y : y + _SIDE, x : x + _SIDE] = large if tile is None else _blend(large, tile.values)
+        canvas[y : y + _SIDE, x : x + _SIDE] = large if tile is None else _blend(large, tile)
         _write(canvas, "crop" if tile is None else tile.caption, (x, y - 8))
         if tile is not None:
             _draw_scale(canvas, tile, (x, y + _SIDE + 4))
@@ -99,19 +99,20 @@ def _enlarge(crop: Image) -> Image:
     return np.asarray(cv2.resize(crop, (_SIDE, _SIDE), interpolation=how), np.uint8)
 
 
-def _blend(picture: Image, values: Floats) -> Image:
-    """The picture in grey, red where ``values`` are positive and blue where they are negative."""
+def _blend(picture: Image, tile: Tile) -> Image:
+    """The picture in grey, red where the tile's values are positive (or large) and blue where they are negative."""
     import cv2
 
-    strength = cv2.resize(_relative(values), (_SIDE, _SIDE), interpolation=cv2.INTER_LINEAR)[..., None]
+    strength = cv2.resize(_relative(tile), (_SIDE, _SIDE), interpolation=cv2.INTER_LINEAR)[..., None]
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
     colour = np.where(strength > 0, _FOR, _AGAINST)
     cover = _STRONGEST * np.abs(strength)
     return np.asarray(np.rint(grey * (1 - cover) + colour * cover), np.uint8)
 
 
-def _relative(values: Floats) -> NDArray[np.float32]:
-    """In -1 … 1, the largest magnitude being 1."""
+def _relative(tile: Tile) -> NDArray[np.float32]:
+    """In -1 … 1, the largest magnitude being 1; of values without a sign in 0 … 1, since only their contrast counts."""
+    values = tile.values if tile.signed else tile.values - tile.values.min()
     largest = float(np.abs(values).max())
     return np.asarray(values / largest if largest > 0 else values, np.float32)
 
