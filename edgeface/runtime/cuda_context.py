@@ -1,0 +1,269 @@
+"""What lives in a GPU's context: buffers, pinned memory, streams, events, kernels and graphs, freed on every way out.
+
+One thread owns the context: the one that made it. Every copy and every wait goes into the context's ledger.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeface.errors import BackendError
+from edgeface.runtime.cuda_driver import Driver
+from edgeface.runtime.ledger import ACROSS, DOWN, UP, WAIT, CopyLedger, Entry
+
+_MAJOR, _MINOR, _INTEGRATED = 75, 76, 18  # CU_DEVICE_ATTRIBUTE_… in cuda.h
+_MAPPED, _NON_BLOCKING, _THREAD_LOCAL = 2, 1, 1  # CU_MEMHOSTALLOC_DEVICEMAP, CU_STREAM_…, CU_STREAM_CAPTURE_MODE_…
+_TIMED = 0  # CU_EVENT_DEFAULT
+
+Grid = tuple[int, int, int]
+
+
+class Context:
+    """The primary context of GPU ``index``, which TensorRT uses as well. Use it as a context manager.
+
+    Raises ``BackendError`` where there is no such GPU.
+    """
+
+    def __init__(self, index: int = 0, driver: Driver | None = None, ledger: CopyLedger | None = None) -> None:
+        self.driver = driver or Driver()
+        self.ledger = ledger or CopyLedger()
+        count = self.driver.number("cuDeviceGetCount")
+        if not 0 <= index < count:
+            raise BackendError(f"no GPU {index} here: found {count}, counted from 0")
+        self._device = self.driver.number("cuDeviceGet", index)
+        self._thread = threading.get_ident()
+        self._releases: dict[int, Callable[[], None]] = {}
+        self._next = 0
+        self._handle = self.driver.handle("cuDevicePrimaryCtxRetain", self._device)
+        try:
+            self.driver.call("cuCtxPushCurrent_v2", self._handle)
+        except BackendError:
+            self.driver.call("cuDevicePrimaryCtxRelease_v2", self._device)
+            raise
+
+    @property
+    def name(self) -> str:
+        text = ctypes.create_string_buffer(256)
+        self.driver.call("cuDeviceGetName", text, len(text), self._device)
+        return text.value.decode(errors="replace")
+
+    @property
+    def capability(self) -> int:
+        """The GPU's architecture as nvcc writes it: 87 for 8.7."""
+        return 10 * self._attribute(_MAJOR) + self._attribute(_MINOR)
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether host and GPU use the same memory, as on a Jetson."""
+        return bool(self._attribute(_INTEGRATED))
+
+    def _attribute(self, which: int) -> int:
+        return int(self.driver.number("cuDeviceGetAttribute", which, self._device))
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """A driver call on the thread that owns the context. Raises ``BackendError`` on another one."""
+        if not self._handle:
+            raise BackendError("this CUDA context is closed")
+        if threading.get_ident() != self._thread:
+            raise BackendError("this CUDA context belongs to the thread that made it: hand the work to that thread")
+        self.driver.call(name, *arguments)
+
+    def handle(self, name: str, *arguments: Any) -> int:
+        made = ctypes.c_void_p()
+        self.call(name, ctypes.byref(made), *arguments)
+        return made.value or 0
+
+    def on_close(self, release: Callable[[], None]) -> Callable[[], None]:
+        """Have ``release`` called when the context closes; the result calls it now, once."""
+        key, self._next = self._next, self._next + 1
+        self._releases[key] = release
+
+        def now() -> None:
+            if self._releases.pop(key, None):
+                release()
+
+        return now
+
+    def free_bytes(self) -> int:
+        """Memory of the GPU that nobody uses."""
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        self.call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
+        return free.value
+
+    def close(self) -> None:
+        """Free all that was made here, the latest first; closing twice is harmless."""
+        if not self._handle:
+            return
+        try:
+            while self._releases:
+                self._releases.pop(max(self._releases))()
+        finally:
+            self._handle = 0
+            self.driver.call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+            self.driver.call("cuDevicePrimaryCtxRelease_v2", self._device)
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class DeviceBuffer:
+    """``size`` bytes of the GPU's memory at ``address``."""
+
+    def __init__(self, context: Context, size: int) -> None:
+        self.size = max(size, 1)
+        made = ctypes.c_uint64()
+        context.call("cuMemAlloc_v2", ctypes.byref(made), self.size)
+        self.address = int(made.value)
+        self.free = context.on_close(lambda: context.call("cuMemFree_v2", self.address))
+
+
+class PinnedBuffer:
+    """``size`` bytes of the host's memory that the GPU copies from without a detour.
+
+    ``array`` uint8 ``[size]`` is a view that dies with the buffer. With ``mapped`` the GPU reads and writes the same
+    bytes at ``address``: no copy at all where host and GPU share their memory, and a slow bus where they do not.
+    """
+
+    def __init__(self, context: Context, size: int, mapped: bool = False) -> None:
+        self.size = max(size, 1)
+        self._pointer = context.handle("cuMemHostAlloc", self.size, _MAPPED if mapped else 0)
+        self.free = context.on_close(lambda: context.call("cuMemFreeHost", self._pointer))
+        self.array: NDArray[np.uint8] = np.ctypeslib.as_array(
+            (ctypes.c_uint8 * self.size).from_address(self._pointer)
+        )
+        self.address = 0
+        if mapped:
+            made = ctypes.c_uint64()
+            context.call("cuMemHostGetDevicePointer_v2", ctypes.byref(made), self._pointer, 0)
+            self.address = int(made.value)
+
+    @property
+    def pointer(self) -> int:
+        """The host's own address."""
+        return self._pointer
+
+
+class Kernels:
+    """Compiled kernels by name. Raises ``BackendError`` where the driver refuses the ``image`` or lacks a name."""
+
+    def __init__(self, context: Context, image: bytes, names: tuple[str, ...]) -> None:
+        held = ctypes.create_string_buffer(image)
+        module = context.handle("cuModuleLoadData", ctypes.addressof(held))
+        self.free = context.on_close(lambda: context.call("cuModuleUnload", module))
+        self.functions: Mapping[str, int] = {
+            name: context.handle("cuModuleGetFunction", module, name.encode()) for name in names
+        }
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A captured sequence of work and the copies it makes at every launch."""
+
+    handle: int
+    copies: list[Entry]
+    free: Callable[[], None]
+
+
+class Stream:
+    """Work in order. ``handle`` is the stream as TensorRT takes it."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._ledger = context.ledger
+        self.handle = context.handle("cuStreamCreate", _NON_BLOCKING)
+        self.free = context.on_close(lambda: context.call("cuStreamDestroy_v2", self.handle))
+
+    def upload(self, address: int, pinned: PinnedBuffer, size: int, offset: int = 0) -> None:
+        """Queue a copy of ``size`` bytes to the device; the pinned bytes must stay until ``synchronize``."""
+        self._context.call("cuMemcpyHtoDAsync_v2", address, pinned.pointer + offset, size, self.handle)
+        self._ledger.record(UP, size)
+
+    def download(self, pinned: PinnedBuffer, address: int, size: int, offset: int = 0) -> None:
+        """Queue a copy of ``size`` bytes to the host, there after ``synchronize``."""
+        self._context.call("cuMemcpyDtoHAsync_v2", pinned.pointer + offset, address, size, self.handle)
+        self._ledger.record(DOWN, size)
+
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Queue a copy inside the device."""
+        self._context.call("cuMemcpyDtoDAsync_v2", target, source, size, self.handle)
+        self._ledger.record(ACROSS, size)
+
+    def clear(self, address: int, words: int) -> None:
+        """Queue zeros into ``words`` 32-bit words."""
+        self._context.call("cuMemsetD32Async", address, 0, words, self.handle)
+
+    def launch(self, function: int, blocks: Grid, threads: Grid, arguments: NDArray[Any]) -> None:
+        """Queue a kernel whose one parameter is the struct that ``arguments`` (a structured scalar array) holds."""
+        pointer = ctypes.c_void_p(arguments.ctypes.data)
+        self._context.call("cuLaunchKernel", function, *blocks, *threads, 0, self.handle, ctypes.byref(pointer), None)
+
+    def record(self, event: Event) -> None:
+        """Queue the taking of a time."""
+        self._context.call("cuEventRecord", event.handle, self.handle)
+
+    def synchronize(self) -> None:
+        """Wait for everything queued."""
+        self._context.call("cuStreamSynchronize", self.handle)
+        self._ledger.record(WAIT)
+
+    @contextmanager
+    def capture(self) -> Iterator[list[Graph]]:
+        """Work queued in here is not run but becomes the one graph in the list afterwards."""
+        made: list[Graph] = []
+        self._context.call("cuStreamBeginCapture_v2", self.handle, _THREAD_LOCAL)
+        try:
+            with self._ledger.capturing() as copies:
+                yield made
+        except BaseException:
+            self._abandon_capture()
+            raise
+        made.append(self._instantiated(self._context.handle("cuStreamEndCapture", self.handle), copies))
+
+    def _abandon_capture(self) -> None:
+        """A failed call has ended the capture already; the stream has to leave it all the same."""
+        try:
+            graph = ctypes.c_void_p()
+            self._context.driver.call("cuStreamEndCapture", self.handle, ctypes.byref(graph))
+            if graph.value:
+                self._context.driver.call("cuGraphDestroy", graph)
+        except BackendError:
+            return
+
+    def _instantiated(self, graph: int, copies: list[Entry]) -> Graph:
+        context = self._context
+        try:
+            handle = context.handle("cuGraphInstantiateWithFlags", graph, 0)
+        finally:
+            context.call("cuGraphDestroy", graph)
+        return Graph(handle, copies, context.on_close(lambda: context.call("cuGraphExecDestroy", handle)))
+
+    def launch_graph(self, graph: Graph) -> None:
+        """Queue all of a captured sequence with one call."""
+        self._context.call("cuGraphLaunch", graph.handle, self.handle)
+        self._ledger.replay(graph.copies)
+
+
+class Event:
+    """A moment in a stream."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.handle = context.handle("cuEventCreate", _TIMED)
+        self.free = context.on_close(lambda: context.call("cuEventDestroy_v2", self.handle))
+
+    def ms_since(self, earlier: Event) -> float:
+        """Milliseconds between two recorded events of a stream that has been waited for."""
+        taken = ctypes.c_float()
+        self._context.call("cuEventElapsedTime", ctypes.byref(taken), earlier.handle, self.handle)
+        return float(taken.value)
