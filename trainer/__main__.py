@@ -1,8 +1,7 @@
-"""``python -m trainer``: cut crops, train, judge, and write the program of a recipe."""
+"""``python -m trainer``: cut crops, train, judge, report, explain, and export the network of a recipe."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -11,12 +10,15 @@ from typing import Annotated
 import typer
 
 from edgeface.errors import EdgefaceError
+from trainer import commands
 from trainer.config import load_config
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+report = typer.Typer(help="Write a report on data or on models.", no_args_is_help=True)
 
-Recipe = Annotated[Path, typer.Argument(help="TOML recipe, as in trainer/recipes/.")]
+Recipe = Annotated[Path, typer.Argument(metavar="RECIPE", help="TOML recipe, as in trainer/recipes/.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; repeatable.")]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write into.")]
 
 
 @app.command()
@@ -36,10 +38,15 @@ def fit(
     settings: Set = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
 ) -> None:
-    """Train a recipe; the last step writes model.pt2."""
+    """Train a recipe; the last step writes model.pt2.
+
+    On several GPUs or machines: torchrun --nproc-per-node N -m trainer fit RECIPE
+    """
     from trainer.train import fit as run
 
-    typer.echo(run(load_config(recipe, settings or ()), resume))
+    path = run(load_config(recipe, settings or ()), resume)
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(path)
 
 
 @app.command()
@@ -48,28 +55,81 @@ def program(
     settings: Set = None,
     folds: Annotated[str, typer.Option(help="Folds whose metrics the model is to carry, as in 0,1.")] = "",
 ) -> None:
-    """Write model.pt2 from the last checkpoint."""
+    """Write model.pt2 from the last checkpoint of a recipe's run."""
     from trainer.train import write_program
 
     typer.echo(write_program(load_config(recipe, settings or ()), _folds(folds) if folds else ()))
 
 
 @app.command()
-def evaluate(
+def export(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="last.pt of a run, or its model.pt2.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL.onnx", help="The file to write.")],
+) -> None:
+    """Turn a checkpoint into ONNX, with proof that ONNX Runtime gives the same answers."""
+    from trainer.train import export_checkpoint
+
+    export_checkpoint(checkpoint, output)
+    typer.echo(output)
+
+
+@app.command()
+def sweep(
+    recipe: Recipe,
+    over: Annotated[
+        list[str], typer.Option("--over", metavar="KEY=V1,V2", help="Values to try; repeatable, all combinations run.")
+    ],
+    settings: Set = None,
+    out: Out = Path("runs/sweep"),
+) -> None:
+    """Train a recipe with every combination of some settings; finished runs are kept, so a broken sweep goes on.
+
+    A list needs brackets: --over 'widths=[16,32],[32,64]'. Writes sweep.json and sweep.md; prints the table.
+    """
+    from trainer.sweep import run_sweep
+
+    typer.echo(run_sweep(recipe, over, settings or (), out))
+
+
+@app.command()
+def explain(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="last.pt of a run.")],
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE…", help="Pictures with faces.")],
+    out: Out = Path("explained"),
+    whole: Annotated[bool, typer.Option("--crops", help="The pictures are crops of faces already.")] = False,
+) -> None:
+    """Draw which places of a face speak for each answer."""
+    from trainer.explain import explain_pictures
+
+    for path in explain_pictures(checkpoint, pictures, out, whole):
+        typer.echo(path)
+
+
+@report.command("data")
+def report_data(
     recipe: Recipe,
     settings: Set = None,
-    folds: Annotated[str, typer.Option(help="Folds to judge on, as in 2 or 0,1.")] = "2",
+    out: Out = Path("runs/data-report"),
+    model: Annotated[
+        Path | None, typer.Option(metavar="CHECKPOINT", help="A trained network whose disagreements are shown.")
+    ] = None,
 ) -> None:
-    """Judge the last checkpoint's averaged weights on cached crops; prints JSON."""
-    from trainer.train import judge
+    """Look a recipe's data over: malformed, unreadable and duplicate pictures, odd labels, numbers of each class."""
+    from trainer.data_report import write_data_report
 
-    typer.echo(json.dumps(judge(load_config(recipe, settings or ()), _folds(folds)), indent=2))
+    typer.echo(write_data_report(load_config(recipe, settings or ()), out, model))
+
+
+report.command("models")(commands.report_models)
+app.command()(commands.evaluate)
+app.command()(commands.calibrate)
+app.add_typer(report, name="report")
 
 
 def _folds(text: str) -> frozenset[int]:
-    from edgeface.datasets import parse_folds
+    from edgeface.datasets import FOLDS, parse_folds
 
-    return parse_folds(text) or frozenset(range(10))
+    return parse_folds(text) or frozenset(range(FOLDS))
 
 
 def main() -> None:

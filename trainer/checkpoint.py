@@ -17,7 +17,10 @@ from trainer.config import Config
 if TYPE_CHECKING:
     from trainer.train import Run
 
-_MACHINE = frozenset({"out", "cache", "device", "threads", "detector", "utkface", "fairface", "fairface_labels"})
+_MACHINE = frozenset(
+    {"out", "cache", "device", "threads", "detector", "utkface", "fairface", "fairface_labels", "manifests", "exclude",
+     "compile"}
+)  # fmt: skip
 """Settings that may differ when a run goes on: where things lie and what computes. The rest shapes the result."""
 
 
@@ -26,20 +29,25 @@ def checkpoint_path(config: Config) -> Path:
 
 
 def save(run: Run, config: Config) -> None:
-    """Write the run's whole state to ``last.pt`` (tensors and plain values only)."""
+    """Write the run's whole state to ``last.pt`` (tensors and plain values only); of several processes the first does.
+
+    No random state is in it: an epoch's follows from the seed and the epoch's number.
+    """
+    if not run.group.leads:
+        return
     state = {
         "config": {key: list(value) if isinstance(value, tuple) else value for key, value in config.to_dict().items()},
         "net": run.net.state_dict(),
         "ema": run.ema.state_dict(),
+        "balancer": run.balancer.state_dict(),
         "optimizer": run.optimizer.state_dict(),
-        "schedule": _plain(run.schedule.state_dict()),
+        "schedule": run.schedule.state_dict(),
         "scaler": run.scaler.state_dict(),
         "epoch": run.epoch,
         "stale": run.stale,
         "best_penalty": run.best_penalty,
         "best": run.best,
-        "rng": torch.get_rng_state(),
-        "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "calibration": run.calibration.to_dict(),
     }
     with atomic_path(checkpoint_path(config)) as temporary:
         torch.save(state, temporary)
@@ -50,16 +58,10 @@ def load(run: Run, config: Config) -> None:
     path = checkpoint_path(config)
     state = read(path)
     _check_same(recipe.build(Config, state["config"], f"checkpoint `{path}`"), config, path)
-    run.net.load_state_dict(state["net"])
-    run.ema.load_state_dict(state["ema"])
-    run.optimizer.load_state_dict(state["optimizer"])
-    run.schedule.load_state_dict(state["schedule"])
-    run.scaler.load_state_dict(state["scaler"])
+    for part in ("net", "ema", "balancer", "optimizer", "schedule", "scaler"):
+        getattr(run, part).load_state_dict(state[part])
     run.epoch, run.stale = state["epoch"], state["stale"]
     run.best_penalty, run.best = state["best_penalty"], state["best"]
-    torch.set_rng_state(state["rng"])
-    if state["rng_cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["rng_cuda"])
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -82,8 +84,3 @@ def _check_same(stored: Config, asked: Config, path: Path) -> None:
                 f"`{path}` was trained with {item.name} = {old}, now it is {new}; "
                 f"go on with --set {item.name}={old}, or start anew in another folder with --set out=DIR"
             )
-
-
-def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    """A schedule's numbers; its functions are rebuilt from the recipe."""
-    return {key: value for key, value in state.items() if isinstance(value, (int, float, str, bool, list))}

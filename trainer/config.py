@@ -15,6 +15,10 @@ from trainer import recipe
 AMP_MODES = ("auto", "off", "bf16", "fp16")
 CLASS_WEIGHTINGS = ("fixed", "inverse")
 TASKS = ("age", "gender", "race")
+SMOKE_PICTURES = 96
+"""Pictures of each set in a smoke run."""
+SMOKE_SIZES = {"inception_v3": 75}
+"""Sides of a smoke run's crops in pixels of backbones that need more than 32."""
 NORMALISATIONS = ("symmetric", "imagenet")
 POOLS = ("position", "mean", "flatten")
 
@@ -164,8 +168,28 @@ class Config:
              or list(self.age_groups) != sorted(set(self.age_groups)), "age_groups", self.age_groups,
              "first years of two groups or more, from 0 rising to 99 at most"),
             *self._learning_problems(),
-            (not self.utkface and not self.fairface, "utkface", self.utkface, "data in utkface, fairface or both"),
+            *self._data_problems(),
         ])  # fmt: skip
+
+    def _data_problems(self) -> list[tuple[bool, str, Any, str]]:
+        """Data, sampling, augmentation, and how long the run is."""
+        at_least_0 = ("utkface_share", "fairface_share", "manifest_share", "rotation_deg", "scale", "shift", "mixup",
+                      "cutmix", "cooldown", "patience", "threads", "limit")  # fmt: skip
+        fractions = ("colour", "degrade", "grayscale", "erase")
+        balanced = ("age", "gender", "race")
+        return [
+            (not (self.utkface or self.fairface or self.manifests), "utkface", self.utkface,
+             "data in utkface, fairface or manifests"),
+            (not self.train_folds, "train_folds", self.train_folds, "one fold or more"),
+            (self.accumulate < 1, "accumulate", self.accumulate, "1 or more"),
+            (not 0 <= self.ema < 1, "ema", self.ema, "0 to below 1"),
+            *((getattr(self, key) < 0, key, getattr(self, key), "0 or more") for key in at_least_0),
+            *((not 0 <= getattr(self, key) <= 1, key, getattr(self, key), "0 to 1") for key in fractions),
+            (not set(self.balance_over) <= set(balanced), "balance_over", self.balance_over,
+             f"some of {', '.join(balanced)}"),
+            (self.decoder and self.mixup + self.cutmix > 0, "decoder", self.decoder,
+             "false with mixup or cutmix, since a mixed crop has no face mask of its own"),
+        ]  # fmt: skip
 
     def _learning_problems(self) -> list[tuple[bool, str, Any, str]]:
         """Losses, pretraining and optimisation; names that are looked up in a registry are checked there."""
@@ -201,5 +225,24 @@ class Config:
 
 
 def load_config(path: str | os.PathLike[str] | None, overrides: Iterable[str] = ()) -> Config:
-    """A recipe file (``None``: the defaults) with ``key=value`` overrides. Raises ``ConfigError``."""
-    return recipe.load(Config, path, overrides)
+    """A recipe file (``None``: the defaults) with ``key=value`` overrides. Raises ``ConfigError``.
+
+    ``smoke`` makes it small: what is left runs in seconds and goes through every stage of the recipe.
+    """
+    config = recipe.load(Config, path, overrides)
+    return smoked(config) if config.smoke else config
+
+
+def smoked(config: Config) -> Config:
+    """The recipe in small: few pictures, crops as small as its backbone takes, two epochs, one of them frozen."""
+    return dataclasses.replace(
+        config,
+        limit=min(config.limit or SMOKE_PICTURES, SMOKE_PICTURES),
+        input_size=min(config.input_size, SMOKE_SIZES.get(config.backbone, 32)),
+        batch=min(config.batch, 16),
+        accumulate=min(config.accumulate, 2),
+        epochs=min(config.epochs, 2),
+        frozen_epochs=min(config.frozen_epochs, 1),
+        pretrain_epochs=min(config.pretrain_epochs, 1),
+        cooldown=min(config.cooldown, 1),
+    )

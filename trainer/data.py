@@ -1,43 +1,52 @@
-"""Labelled crops of all data sets as plain arrays, split by folds, and the order in which an epoch sees them."""
+"""Labelled crops of all data sets as arrays, one row a face, split by folds."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from edgeface.artifact import sha256_file
-from edgeface.datasets import FaceSet, find_faces, in_folds
+from edgeface.datasets import FaceSet, LabelledFace, find_faces, in_folds
 from edgeface.errors import DataError
 from edgeface.metrics import AGE_INTERVALS, Labels
 from edgeface.pipeline.detect import FaceDetector, shipped_model
 from trainer.config import Config
-from trainer.crops import Crops, Cut, Progress, cached_crops
+from trainer.crops import Crops, Cut, Progress, Stack, cached_crops, cached_masks
 from trainer.losses import Targets
+from trainer.manifest import IntervalFace, open_manifest
 
-SOURCES = ("utkface", "fairface")
+SOURCES = ("utkface", "fairface", "manifest")
+NO_FOLD = -1
+"""Fold of training pictures that the recipe excludes: they are in no split."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """One row a face: ``pixels`` uint8 ``[N, S, S, 3]`` RGB, labels as in ``metrics.Labels``, ``source`` its data set.
+    """One row a face: ``pixels`` uint8 ``[N, S, S, 3]`` RGB (index it by rows), labels as in ``metrics.Labels``.
 
-    ``found``: its crop was cut with the detector's landmarks, not as a centre square.
+    ``low`` and ``high``: the age interval's first and last year, -1 where the age is known or nothing is. ``source``:
+    its place in ``SOURCES``. ``found``: its crop was cut with the detector's landmarks, not as a centre square.
+    ``masks`` uint8 ``[N, S, S]``, 255 where the face is, of recipes with a decoder.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Stack | NDArray[np.uint8]
     age: NDArray[np.float32]
     interval: NDArray[np.int64]
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
     gender: NDArray[np.int64]
     race: NDArray[np.int64]
     fold: NDArray[np.int64]
     source: NDArray[np.int64]
     found: NDArray[np.bool_]
+    name: NDArray[np.str_]
+    masks: Stack | NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.fold)
@@ -51,12 +60,9 @@ class Samples:
         return Labels(self.age[rows], self.interval[rows], self.gender[rows], self.race[rows])
 
     def targets(self, rows: NDArray[np.int64]) -> Targets:
-        """Labels of ``rows`` as the losses want them."""
-        interval = self.interval[rows]
-        ends = np.array(AGE_INTERVALS)[interval]
-        ends[interval < 0] = -1
-        arrays = (self.age[rows], ends[:, 0], ends[:, 1], self.gender[rows], self.race[rows])
-        return Targets(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
+        """Labels of ``rows`` as the losses want them, without masks."""
+        arrays = (self.age, self.low, self.high, self.gender, self.race)
+        return Targets(*(torch.from_numpy(np.ascontiguousarray(array[rows])) for array in arrays))
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,9 @@ class Loaded:
 
     samples: Samples
     skipped: dict[str, list[str]]
-    unreadable: dict[str, int]
+    unreadable: dict[str, list[str]]
     missed: dict[str, int]
+    excluded: int
 
 
 def face_sets(config: Config, folds: Iterable[int] | None = None) -> dict[str, list[FaceSet]]:
@@ -76,33 +83,38 @@ def face_sets(config: Config, folds: Iterable[int] | None = None) -> dict[str, l
     """
     wanted = {*config.train_folds, *config.validation_folds} if folds is None else set(folds)
     found: dict[str, list[FaceSet]] = {}
-    for source, paths, labels in (
-        ("utkface", config.utkface, None),
-        ("fairface", config.fairface, config.fairface_labels),
-    ):
-        whole = find_faces(paths, labels) if paths else ()
+    for source, paths in zip(SOURCES, (config.utkface, config.fairface, config.manifests)):
+        if not paths:
+            continue
+        if source == "manifest":
+            whole = tuple(item for path in paths for item in open_manifest(path))
+        else:
+            whole = find_faces(paths, config.fairface_labels if source == "fairface" else None)
         found[source] = _thinned(whole, config.limit)
-        if not any(in_folds(item.faces, wanted) for item in found[source]) and paths:
+        if not any(in_folds(item.faces, wanted) for item in found[source]):
             raise DataError(f"{source}: no picture of fold {', '.join(map(str, sorted(wanted)))} in {', '.join(paths)}")
     return found
 
 
 def load_samples(config: Config, progress: Progress = lambda _: None) -> Loaded:
     """Crops and labels of every picture of a recipe, cut with its detector or taken from the cache."""
-    cut = cut_of(config)
-    threads = config.threads or os.cpu_count() or 1
-    parts: list[Samples] = []
-    loaded = Loaded(Samples(*[np.empty(0)] * len(fields(Samples))), {}, {}, {})
-    for code, (source, sets) in enumerate(face_sets(config).items()):
-        loaded.skipped[source] = [name for item in sets for name in item.skipped]
-        loaded.unreadable[source] = loaded.missed[source] = 0
+    cut, cache, threads = cut_of(config), Path(config.cache), config.threads or os.cpu_count() or 1
+    labels: list[Samples] = []
+    crops: list[Crops] = []
+    skipped: dict[str, list[str]] = {}
+    unreadable: dict[str, list[str]] = {}
+    missed: dict[str, int] = {}
+    for source, sets in face_sets(config).items():
+        skipped[source] = [name for item in sets for name in item.skipped]
+        unreadable[source], missed[source] = [], 0
         for item in sets:
-            crops = cached_crops(item, cut, Path(config.cache), threads, progress)
-            parts.append(_samples(item, crops, code))
-            loaded.unreadable[source] += int((~crops.readable).sum())
-            loaded.missed[source] += int((crops.readable & ~crops.found).sum())
-    joined = Samples(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Samples)))
-    return replace(loaded, samples=joined)
+            crops.append(cached_crops(item, cut, cache, threads, progress))
+            labels.append(_labels(item, crops[-1], SOURCES.index(source)))
+            unreadable[source] += [face.name for face, good in zip(item.faces, crops[-1].readable) if not good]
+            missed[source] += int((crops[-1].readable & ~crops[-1].found).sum())
+    samples = _joined(labels, crops, config, threads)
+    samples, excluded = _without(samples, config)
+    return Loaded(samples, skipped, unreadable, missed, excluded)
 
 
 def cut_of(config: Config) -> Cut:
@@ -113,32 +125,63 @@ def cut_of(config: Config) -> Cut:
     return Cut(lambda: FaceDetector(path, threads=1), sha256_file(path), config.alignment, config.input_size)
 
 
-def epoch_order(samples: Samples, config: Config, generator: torch.Generator) -> NDArray[np.int64]:
-    """Shuffled row numbers of one epoch: each source's training pictures ``share`` times (parts drawn at random)."""
-    picked = []
-    for source, share in enumerate((config.utkface_share, config.fairface_share)):
-        rows = samples.rows(config.train_folds, source)
-        for part in (1.0,) * int(share) + (share - int(share),):
-            shuffled = torch.randperm(len(rows), generator=generator).numpy()
-            picked.append(rows[shuffled[: round(part * len(rows))]])
-    order = np.concatenate(picked)
-    return order[torch.randperm(len(order), generator=generator).numpy()]
+def read_names(path: str | os.PathLike[str]) -> frozenset[str]:
+    """Picture names from a text file, one a line; empty lines and what follows a ``#`` do not count."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read `{path}`, the names of pictures to leave out: {error}") from error
+    return frozenset(name for line in lines if (name := line.partition("#")[0].strip()))
 
 
-def _samples(faces: FaceSet, crops: Crops, source: int) -> Samples:
-    """The readable pictures of one set."""
-    kept = crops.readable
-    rows = [face for face, readable in zip(faces.faces, kept) if readable]
+def _labels(faces: FaceSet, crops: Crops, source: int) -> Samples:
+    """The labels of one set's readable pictures; their pixels come with all others'."""
+    rows = [face for face, readable in zip(faces.faces, crops.readable) if readable]
+    ends = np.array([_ends(face) for face in rows], np.int64).reshape(-1, 2)
     return Samples(
-        crops.pixels[kept] if not kept.all() else crops.pixels,
-        np.array([face.age for face in rows], np.float32),
-        np.array([face.interval for face in rows], np.int64),
-        np.array([face.gender for face in rows], np.int64),
-        np.array([face.race for face in rows], np.int64),
-        np.array([face.fold for face in rows], np.int64),
-        np.full(len(rows), source, np.int64),
-        crops.found[kept],
+        pixels=np.empty((len(rows), 0, 0, 3), np.uint8),
+        age=np.array([face.age for face in rows], np.float32),
+        interval=np.array([face.interval for face in rows], np.int64),
+        low=ends[:, 0],
+        high=ends[:, 1],
+        gender=np.array([face.gender for face in rows], np.int64),
+        race=np.array([face.race for face in rows], np.int64),
+        fold=np.array([face.fold for face in rows], np.int64),
+        source=np.full(len(rows), source, np.int64),
+        found=crops.found[crops.readable],
+        name=np.array([PurePosixPath(face.name).name for face in rows], np.str_),
     )
+
+
+def _ends(face: LabelledFace) -> tuple[int, int]:
+    """First and last year of a face's age interval, or -1."""
+    if isinstance(face, IntervalFace):
+        return face.low, face.high
+    return AGE_INTERVALS[face.interval] if face.interval >= 0 else (-1, -1)
+
+
+def _joined(labels: Sequence[Samples], crops: Sequence[Crops], config: Config, threads: int) -> Samples:
+    rows = [np.flatnonzero(part.readable) for part in crops]
+    masks = None
+    if config.decoder:
+        from trainer.masks import face_mask
+
+        def mask_of(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            return face_mask(crop, config.alignment)
+
+        masks = Stack([cached_masks(part, mask_of, "masks", threads) for part in crops], rows)
+    columns = {item.name: np.concatenate([getattr(part, item.name) for part in labels])
+               for item in fields(Samples) if item.name not in ("pixels", "masks")}  # fmt: skip
+    return Samples(pixels=Stack([part.pixels for part in crops], rows), masks=masks, **columns)
+
+
+def _without(samples: Samples, config: Config) -> tuple[Samples, int]:
+    """The samples, training pictures that the recipe excludes being in no fold any more, and how many these are."""
+    if not config.exclude:
+        return samples, 0
+    listed = np.isin(samples.name, sorted(PurePosixPath(name).name for name in read_names(config.exclude)))
+    out = listed & np.isin(samples.fold, config.train_folds)
+    return replace(samples, fold=np.where(out, NO_FOLD, samples.fold)), int(out.sum())
 
 
 def _thinned(sets: Sequence[FaceSet], limit: int) -> list[FaceSet]:

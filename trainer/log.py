@@ -17,10 +17,16 @@ if TYPE_CHECKING:
 
 
 class Log:
-    """Lines to stderr; per epoch one JSON line in ``out/metrics.jsonl`` and scalars in ``out/tensorboard``."""
+    """Lines to stderr; per epoch one JSON line in ``out/metrics.jsonl`` and scalars in ``out/tensorboard``.
 
-    def __init__(self, out: Path, resume: bool):
-        self.out, self.terminal = out, sys.stderr.isatty()
+    Of several processes only the one that ``leads`` says anything.
+    """
+
+    def __init__(self, out: Path, resume: bool, leads: bool = True):
+        self.out, self.leads, self.terminal = out, leads, leads and sys.stderr.isatty()
+        self.board = None
+        if not leads:
+            return
         try:
             out.mkdir(parents=True, exist_ok=True)
             if not resume:
@@ -37,7 +43,8 @@ class Log:
             self.board.close()
 
     def say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        if self.leads:
+            print(line, file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def bar(self, title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
@@ -55,18 +62,25 @@ class Log:
 
     def data(self, loaded: Loaded, config: Config) -> None:
         """Say how many pictures there are and which were left out."""
+        from trainer.data import SOURCES
+
         samples = loaded.samples
-        for code, source in enumerate(loaded.skipped):
+        for source in loaded.skipped:
+            code = SOURCES.index(source)
             train, held_out = (len(samples.rows(f, code)) for f in (config.train_folds, config.validation_folds))
             self.say(
                 f"{source}: {train} training and {held_out} validation pictures, {loaded.missed[source]} without a "
-                f"detected face (centre crop), {loaded.unreadable[source]} unreadable"
+                f"detected face (centre crop), {len(loaded.unreadable[source])} unreadable"
             )
             for name in loaded.skipped[source]:
                 self.say(f"{source}: skipped {name}")
+        if loaded.excluded:
+            self.say(f"{loaded.excluded} training pictures left out, as `{config.exclude}` asks")
 
     def epoch(self, epoch: int, record: dict[str, Any]) -> None:
         """Keep an epoch's figures in all three places."""
+        if not self.leads:
+            return
         with open(self.out / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": epoch, **record}) + "\n")
         scalars = dict(_flat(record))

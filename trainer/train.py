@@ -4,148 +4,234 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from edgeface.errors import ConfigError, DataError
-from trainer import checkpoint
+from trainer import checkpoint, losses
 from trainer.augment import Augment
+from trainer.balance import Balancer, make_balancer
+from trainer.calibration import Calibration, fit_calibration
 from trainer.config import Config
-from trainer.data import Samples, epoch_order, load_samples
+from trainer.data import Samples, load_samples
+from trainer.distributed import Group, joined, synchronised
+from trainer.ema import Averaged
 from trainer.evaluate import evaluate, penalty
+from trainer.feed import Feed
 from trainer.log import Log
-from trainer.losses import total_loss
-from trainer.model import AttributeNet, Logits
+from trainer.losses import Targets, task_losses, with_class_weights
+from trainer.machine import autocast, pick_amp, pick_device, prepare
+from trainer.mixing import mixed
+from trainer.models import AttributeNet, build_net, load_net, load_start
+from trainer.optim import Schedule, make_optimizer, set_stage
 from trainer.program import save_program, spec_of
+from trainer.sampling import epoch_length, epoch_order
+
+_LOOK_EVERY = 50
+"""Steps between two looks at whether the loss is still a number; each look waits for the device."""
 
 
 def fit(config: Config, resume: bool = False) -> Path:
     """Train a recipe (or go on from its last checkpoint) and write ``model.pt2`` into its ``out`` folder.
 
     Every epoch ends with a checkpoint, from which ``resume`` continues exactly: the weights after a broken run are
-    bit for bit those of an unbroken one on the same machine. Returns the path of ``model.pt2``.
+    bit for bit those of an unbroken one on the same machine. Under ``torchrun`` the processes train together. Returns
+    the path of ``model.pt2``.
     """
-    device = pick_device(config.device)
-    amp = pick_amp(config.amp, device)
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
-    torch.manual_seed(config.seed)
-
-    with Log(Path(config.out), resume) as log:
+    with joined(lambda: pick_device(config.device)) as group, Log(Path(config.out), resume, group.leads) as log:
+        prepare(config)
+        check(config)
         with log.bar("crops") as advance:
-            loaded = load_samples(config, advance)
+            loaded = group.first(lambda: load_samples(config, advance))
         log.data(loaded, config)
         samples = loaded.samples
-        steps = len(epoch_order(samples, config, torch.Generator())) // config.batch
-        if steps == 0:
-            raise DataError(
-                f"{len(samples.rows(config.train_folds))} training pictures do not fill a batch of {config.batch}"
-            )
+        training = samples.rows(config.train_folds)
+        config = with_class_weights(config, samples.race[training])
 
-        run = Run.start(config, steps, device)
+        run = Run.start(config, steps_of(samples, config), group)
         if resume:
             checkpoint.load(run, config)
             log.say(f"going on after epoch {run.epoch} of {config.epochs}")
-        log.say(f"{run.parameters / 1e6:.2f} M parameters on {device} (amp {amp}), {steps} steps an epoch")
+        else:
+            warm_up(run, samples, config, log)
+            checkpoint.save(run, config)
+        log.say(f"{run.parameters / 1e6:.2f} M parameters on {group.size} × {run.device} (amp {run.amp})")
 
+        feed = Feed(samples, training, run.device)
         while run.epoch < config.epochs and run.stale < max(config.patience, 1):
             began = time.perf_counter()
-            losses = train_epoch(run, samples, config, amp, log)
-            figures = evaluate(run.ema.module, samples, config.validation_folds, device)
-            run.finish_epoch(penalty(figures) if figures else None)
+            means = train_epoch(run, feed, config, log)
+            figures = group.told(lambda: evaluate(run.ema.module, samples, config.validation_folds, run.device))
+            rate, weights = run.schedule.rate, run.balancer.weights()
+            run.finish_epoch(penalty(figures) if figures else None, means)
             checkpoint.save(run, config)
-            seconds = time.perf_counter() - began
-            log.epoch(run.epoch, {"seconds": round(seconds, 1), "rate": run.rate, "loss": losses, **figures})
+            seconds = round(time.perf_counter() - began, 1)
+            log.epoch(run.epoch, {"seconds": seconds, "rate": rate, "loss": means, "weight": weights, **figures})
 
-        return _save(run, config, evaluate(run.chosen(config), samples, config.validation_folds, device))
+        return group.told(lambda: finish(run, samples, config))
 
 
-def train_epoch(run: Run, samples: Samples, config: Config, amp: str, log: Log) -> dict[str, float]:
-    """One pass over the epoch's pictures; the mean of each loss."""
+def check(config: Config) -> None:
+    """Raise ``ConfigError`` for whatever in the recipe cannot be built or does not go together, before any work."""
+    losses.check(config)
+    net = build_net(config)
+    Schedule(config, make_optimizer(config, net, make_balancer(config, net)), steps=1)
+
+
+def steps_of(samples: Samples, config: Config) -> int:
+    """Optimiser steps in an epoch. Raises ``DataError`` where the pictures do not fill one."""
+    steps = epoch_length(samples, config) // (config.batch * config.accumulate)
+    if steps == 0:
+        pictures, batch = len(samples.rows(config.train_folds)), config.batch * config.accumulate
+        raise DataError(f"{pictures} training pictures do not fill a batch of {batch}")
+    return steps
+
+
+def warm_up(run: Run, samples: Samples, config: Config, log: Log) -> None:
+    """What comes before the first epoch: weights to start from, pretraining of the backbone."""
+    if sentence := load_start(run.net, config):
+        log.say(sentence)
+    if config.pretrain:
+        from trainer.pretrain import pretrain_backbone
+
+        pretrain_backbone(config, run.net, samples, run.device, log)
+    run.group.share_state(run.net)
+    run.ema = Averaged(run.net, config.ema)
+
+
+def train_epoch(run: Run, feed: Feed, config: Config, log: Log) -> dict[str, float]:
+    """One pass over the epoch's pictures; the mean of each loss.
+
+    What is random follows from the seed and the epoch: the order and the augmentation are the same on every process,
+    dropout is not.
+    """
+    generator = torch.Generator().manual_seed(config.seed + 1_000_003 * (run.epoch + 1))
+    torch.manual_seed(config.seed + 1_000_003 * (run.epoch + 1) + run.group.rank)
     run.net.train()
+    set_stage(config, run.net, run.epoch)
     augment = Augment(config, cooldown=run.epoch >= config.epochs - config.cooldown)
-    order = epoch_order(samples, config, torch.default_generator)
-    batches = order[: len(order) // config.batch * config.batch].reshape(-1, config.batch)
+    part = run.group.part(config.batch)
+    order = epoch_order(feed.samples, config, generator)
+    order = order[: run.schedule.steps * config.accumulate * config.batch]
+    batches = order.reshape(-1, config.batch)[:, part]
     sums: dict[str, Tensor] = {}
     with log.bar(f"epoch {run.epoch + 1}/{config.epochs}", len(batches)) as advance:
-        for rows in batches:
-            crops = augment(samples.pixels[rows]).to(run.device, non_blocking=True)
-            targets = samples.targets(rows).to(run.device)
-            with autocast(run.device, amp):
-                logits = run.net(crops)
-            losses = total_loss(Logits(*(answer.float() for answer in logits)), targets, config)
-            if not torch.isfinite(losses["total"]):
-                found = f"the loss became {losses['total'].item()} in epoch {run.epoch + 1}"
-                raise ConfigError(f"{found}; lower `learning_rate` or set amp=off")
-            run.step(losses["total"], config.grad_clip)
-            sums = {name: sums.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
+        for number, batch in enumerate(feed.batches(batches), 1):
+            crops = augment(batch.crops, augment.chances(config.batch, generator)[part])
+            crops, targets = mixed(crops, batch.targets, config, generator)
+            found = run.gradients(crops, targets, config)
+            if number % config.accumulate == 0:
+                run.step(config.grad_clip)
+            sums = {name: sums[name] + loss if sums else loss for name, loss in found.items()}
+            if number % _LOOK_EVERY == 0 or number == len(batches):
+                _require_finite(sums["total"], run.epoch)
             advance(1)
-    return {name: round(float(value) / len(batches), 4) for name, value in sums.items()}
+    means = run.group.mean(torch.stack(list(sums.values())) / len(batches)).tolist()
+    return {name: round(mean, 5) for name, mean in zip(sums, means)}
+
+
+def _require_finite(total: Tensor, epoch: int) -> None:
+    if not torch.isfinite(total):
+        raise ConfigError(f"the loss became {total.item()} in epoch {epoch + 1}; lower `learning_rate` or set amp=off")
 
 
 @dataclass
 class Run:
     """Everything that changes while training; ``trainer.checkpoint`` stores it."""
 
-    device: torch.device
+    group: Group
+    amp: str
+    teachers: Any
     net: AttributeNet
-    ema: AveragedModel
+    forward: nn.Module
+    ema: Averaged
+    balancer: Balancer
     optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
+    schedule: Schedule
     scaler: torch.amp.GradScaler
     epoch: int = 0
     stale: int = 0
     best_penalty: float = math.inf
     best: dict[str, Tensor] | None = None
+    calibration: Calibration = field(default_factory=Calibration)
 
     @classmethod
-    def start(cls, config: Config, steps: int, device: torch.device) -> Run:
-        """A fresh network and its optimiser: AdamW (no decay on biases and norms) with a one-cycle cosine schedule."""
-        net = AttributeNet(config).to(device, memory_format=torch.channels_last)
-        ema = AveragedModel(net, multi_avg_fn=_averaging(config.ema), use_buffers=True)
-        weights = [p for p in net.parameters() if p.ndim > 1]
-        others = [p for p in net.parameters() if p.ndim <= 1]
-        groups = [{"params": weights, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, config.learning_rate, total_steps=steps * config.epochs, pct_start=config.warmup
+    def start(cls, config: Config, steps: int, group: Group) -> Run:
+        """A fresh network, the same on every process, and what trains it; an epoch has ``steps`` steps."""
+        torch.manual_seed(config.seed)
+        net = build_net(config).to(group.device)
+        if config.channels_last:
+            net = net.to(memory_format=torch.channels_last)
+        synchronised(net, group)
+        balancer = make_balancer(config, net).to(group.device)
+        optimizer = make_optimizer(config, net, balancer)
+        amp = pick_amp(config.amp, group.device)
+        return cls(
+            group=group,
+            amp=amp,
+            teachers=_teachers(config, group.device),
+            net=net,
+            forward=torch.compile(net) if config.compile else net,  # type: ignore[arg-type]
+            ema=Averaged(net, config.ema),
+            balancer=balancer,
+            optimizer=optimizer,
+            schedule=Schedule(config, optimizer, steps),
+            scaler=torch.amp.GradScaler(group.device.type, enabled=amp == "fp16"),
         )
-        scaler = torch.amp.GradScaler(device.type, enabled=pick_amp(config.amp, device) == "fp16")
-        return cls(device, net, ema, optimizer, schedule, scaler)
+
+    @property
+    def device(self) -> torch.device:
+        return self.group.device
 
     @property
     def parameters(self) -> int:
         return sum(p.numel() for p in self.net.parameters())
 
-    @property
-    def rate(self) -> float:
-        return float(self.schedule.get_last_lr()[0])
-
     def chosen(self, config: Config) -> AttributeNet:
         """A network with the best averaged weights so far, or the last ones where nothing is validated."""
-        net = AttributeNet(config).to(self.device, memory_format=torch.channels_last)
+        net = build_net(config).to(self.device)
         net.load_state_dict(self.best if self.best is not None else self.ema.module.state_dict())
+        net.calibration = self.calibration
         return net
 
-    def step(self, loss: Tensor, grad_clip: float) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+    def gradients(self, crops: Tensor, targets: Sequence[tuple[Targets, float]], config: Config) -> dict[str, Tensor]:
+        """Add the gradients of a batch's losses to those gathered so far; returns the losses, detached."""
+        with autocast(self.device, self.amp):
+            logits = self.forward(crops)
+        logits = {name: raw.float() for name, raw in logits.items()}
+        found = _weighed([(task_losses(logits, labels, config), weight) for labels, weight in targets])
+        if self.teachers is not None:
+            from trainer.distill import distillation_loss
+
+            found["distill"] = distillation_loss(logits, self.teachers.answers(crops), config)
+        total = self.balancer.backward(found, lambda loss: self.scaler.scale(loss / config.accumulate))
+        return {"total": total, **{name: loss.detach() for name, loss in found.items()}}
+
+    def step(self, grad_clip: float) -> None:
+        """Change the weights by the gradients gathered."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.group.share_gradients(parameters)
         self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.net.parameters(), grad_clip)
+        if grad_clip:
+            nn.utils.clip_grad_norm_(self.net.parameters(), grad_clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
         self.schedule.step()
-        self.ema.update_parameters(self.net)
+        self.ema.update()
 
-    def finish_epoch(self, score: float | None) -> None:
+    def finish_epoch(self, score: float | None, means: Mapping[str, float]) -> None:
         """Count the epoch; keep the averaged weights if they are the best so far (without a score: the last)."""
         self.epoch += 1
+        self.schedule.end_epoch(score)
+        self.balancer.end_epoch(means)
         if score is None:
             return
         self.stale += 1
@@ -154,63 +240,53 @@ class Run:
             self.best = {name: value.detach().cpu().clone() for name, value in self.ema.module.state_dict().items()}
 
 
-def _averaging(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
-    """Exponential moving average whose memory grows with the steps done, so that early weights do not linger."""
+def _teachers(config: Config, device: torch.device) -> Any:
+    if not config.teachers:
+        return None
+    from trainer.distill import Teachers
 
-    def update(averages: list[Tensor], values: list[Tensor], count: Tensor) -> None:
-        done = float(count)
-        weight = 1 - min(decay, (1 + done) / (10 + done))
-        if averages[0].is_floating_point():
-            torch._foreach_lerp_(averages, values, weight)
-        else:  # batch normalisation's step counters
-            torch._foreach_copy_(averages, values)
-
-    return update
+    return Teachers.load(config, device)
 
 
-def pick_device(name: str) -> torch.device:
-    """``auto`` takes the GPU where there is one. Raises ``ConfigError`` for a GPU that is not there."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("`device`: cuda was asked for, but torch sees no GPU here; set device=auto or device=cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+def _weighed(found: Sequence[tuple[dict[str, Tensor], float]]) -> dict[str, Tensor]:
+    """The weighted sum of several dictionaries of losses."""
+    first = found[0][0]
+    return {name: sum((weight * part[name] for part, weight in found), torch.zeros_like(first[name])) for name in first}
 
 
-def pick_amp(name: str, device: torch.device) -> str:
-    """``auto`` takes bf16 where the hardware multiplies it, fp16 on other GPUs, and nothing on other CPUs."""
-    if name != "auto":
-        if name == "fp16" and device.type == "cpu":
-            raise ConfigError("`amp`: fp16 needs a GPU; set amp=auto")
-        return name
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "off"
-
-
-def autocast(device: torch.device, amp: str) -> Any:
-    dtype = torch.float16 if amp == "fp16" else torch.bfloat16
-    return torch.autocast(device.type, dtype, enabled=amp != "off")
+def finish(run: Run, samples: Samples, config: Config) -> Path:
+    """Calibrate the chosen weights where there are validation pictures, and write checkpoint and ``model.pt2``."""
+    rows = samples.rows(config.validation_folds)
+    if len(rows):
+        run.calibration = fit_calibration(run.chosen(config), samples, rows, run.device)
+        checkpoint.save(run, config)
+    net = run.chosen(config)
+    figures = evaluate(net, samples, config.validation_folds, run.device)
+    return save_program(net, spec_of(config, net, figures), Path(config.out) / "model.pt2")
 
 
 def write_program(config: Config, folds: Collection[int]) -> Path:
     """``model.pt2`` of the last checkpoint, its spec carrying the metrics on ``folds`` (none: no metrics)."""
-    run = _last_run(config)
-    figures = evaluate(run.chosen(config), load_samples(config).samples, folds, run.device) if folds else {}
-    return _save(run, config, figures)
+    net, trained = load_net(checkpoint.checkpoint_path(config))
+    figures = judge(config, folds) if folds else {}
+    return save_program(net, spec_of(trained, net, figures), Path(config.out) / "model.pt2")
 
 
-def _save(run: Run, config: Config, figures: dict[str, Any]) -> Path:
-    net = run.chosen(config)
-    return save_program(net, spec_of(config, net, figures), Path(config.out) / "model.pt2")
+def export_checkpoint(path: Path, output: Path) -> None:
+    """An ONNX file of a checkpoint (or of a program), proven to give the same answers."""
+    from edgeface.export import export_onnx
+
+    if path.suffix == ".pt2":
+        export_onnx(path, output)
+        return
+    net, config = load_net(path)
+    with tempfile.TemporaryDirectory() as folder:
+        export_onnx(save_program(net, spec_of(config, net, {}), Path(folder) / "model.pt2"), output)
 
 
 def judge(config: Config, folds: Collection[int]) -> dict[str, dict[str, float | int]]:
     """The metrics of the last checkpoint's chosen weights on ``folds``."""
-    run = _last_run(config)
-    return evaluate(run.chosen(config), load_samples(config).samples, folds, run.device)
-
-
-def _last_run(config: Config) -> Run:
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
-    run = Run.start(config, steps=1, device=pick_device(config.device))
-    checkpoint.load(run, config)
-    return run
+    device = pick_device(config.device)
+    net, _ = load_net(checkpoint.checkpoint_path(config), device)
+    return evaluate(net, load_samples(config).samples, folds, device)
