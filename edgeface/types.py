@@ -113,13 +113,19 @@ class Attributes(_Rows):
     """What the network says of each face.
 
     ``age`` and ``age_std`` float32 ``[N]`` years (expectation and standard deviation of the age distribution);
-    ``gender`` float32 ``[N, G]`` and ``race`` float32 ``[N, R]`` probabilities in the spec's label order.
+    ``gender`` float32 ``[N, 2]`` and ``race`` float32 ``[N, 5]`` probabilities in the spec's label order. NaN is what a
+    network without the head says.
     """
 
     age: Floats = _rows(None)
     age_std: Floats = _rows(None)
     gender: Floats = _rows(None, 2)
     race: Floats = _rows(None, 5)
+
+    @classmethod
+    def unknown(cls, count: int) -> Attributes:
+        """Nothing is known of ``count`` faces: NaN everywhere."""
+        return cls(*(np.full((count, *item.metadata["layout"][0][1:]), np.nan) for item in fields(cls)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,13 +29,15 @@ def tiny_spec(**changes: Any) -> ModelSpec:
     return dataclasses.replace(spec, **changes)
 
 
-def write_tiny_model(path: Path, spec_json: str | None = None) -> Path:
+def write_tiny_model(path: Path, spec_json: str | None = None, heads: Iterable[str] = tuple(_OUTPUTS)) -> Path:
     """An attribute network: the brighter the older, the redder the likelier female, races by colour.
 
-    ``spec_json`` replaces the spec in its metadata; an empty text leaves it out.
+    ``spec_json`` replaces the spec in its metadata; an empty text leaves it out. It has only these ``heads``.
     """
     onnx = pytest.importorskip("onnx", reason="the extra `dev` is not installed")
-    text = tiny_spec().to_json() if spec_json is None else spec_json
+    heads = tuple(heads)
+    spec = tiny_spec(heads=tuple(head for head in default_heads() if head.name in heads))
+    text = spec.to_json() if spec_json is None else spec_json
     node, init = onnx.helper.make_node, onnx.numpy_helper.from_array
     nodes = [
         node("Cast", ["crops"], ["pixels"], to=onnx.TensorProto.FLOAT),
@@ -58,7 +60,7 @@ def write_tiny_model(path: Path, spec_json: str | None = None) -> Path:
         nodes,
         "tiny",
         [_value(onnx, "crops", ["N", SIZE, SIZE, 3], onnx.TensorProto.UINT8)],
-        [_value(onnx, name, shape) for name, shape in _OUTPUTS.items()],
+        [_value(onnx, name, shape) for name, shape in _OUTPUTS.items() if name in heads],
         [init(value, name) for name, value in weights.items()],
     )
     return _save(onnx, graph, path, {MODEL_KEY: text} if text else {})

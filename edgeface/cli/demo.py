@@ -103,15 +103,17 @@ class _Watcher:
 def _typical(group: Sequence[Face]) -> Face:
     from dataclasses import replace
 
-    def mean(name: str) -> float:
-        return float(sum(getattr(face, name) for face in group) / len(group))
+    def mean(name: str) -> float | None:
+        values = [getattr(face, name) for face in group if getattr(face, name) is not None]
+        return sum(values) / len(values) if values else None
 
-    def most_frequent(name: str) -> str:
-        return str(Counter(getattr(face, name) for face in group).most_common(1)[0][0])
+    def most_frequent(name: str) -> str | None:
+        found: str | None = Counter(getattr(face, name) for face in group).most_common(1)[0][0]
+        return found
 
     return replace(
         group[0],
-        score=mean("score"),
+        score=mean("score") or 0.0,
         age=mean("age"),
         age_std=mean("age_std"),
         gender=most_frequent("gender"),

@@ -11,10 +11,14 @@ COLUMNS = ("age", "gender", "race", "score")
 
 
 def row(face: Face) -> tuple[str, ...]:
-    """Cells under ``COLUMNS``."""
+    """Cells under ``COLUMNS``; empty where the network has no such head."""
     return (
-        f"{face.age:.0f} ± {face.age_std:.0f}",
-        f"{face.gender} {face.gender_confidence:.0%}",
-        f"{face.race} {face.race_confidence:.0%}",
+        _cell("{:.0f}", face.age) + _cell(" ± {:.0f}", face.age_std),
+        _cell("{}", face.gender) + _cell(" {:.0%}", face.gender_confidence),
+        _cell("{}", face.race) + _cell(" {:.0%}", face.race_confidence),
         f"{face.score:.2f}",
     )
+
+
+def _cell(wording: str, value: float | str | None) -> str:
+    return "" if value is None else wording.format(value)

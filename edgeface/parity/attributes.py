@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from edgeface.parity.stats import Floats64, Group, errors, groups_of, losses
 from edgeface.pipeline.attributes import AttributeEstimator
 from edgeface.quantization.flavour import made_for_another, needs_simulation
 from edgeface.runtime.base import open_backend
+from edgeface.spec import ModelSpec
 from edgeface.types import Attributes
 
 GROUP_FACES = 50
@@ -70,7 +71,7 @@ def compare(
     _check(Path(reference), [Path(path) for path in candidates])
     report = progress or (lambda done, total: None)
     baseline = answers_of(reference, crops.pixels, batch, threads)
-    if not _finite(baseline).all():
+    if not _finite(baseline, model_spec(reference)).all():
         raise DataError(f"`{reference}` answers with NaN or infinity, so it is no reference; export it again")
     groups, judged = groups_of(crops.labels), []
     for done, path in enumerate(candidates, 1):
@@ -94,7 +95,7 @@ def compare(
 
 
 def _check(reference: Path, candidates: Sequence[Path]) -> None:
-    """All want the same crops."""
+    """All want the same crops and have the same heads."""
     if not candidates:
         raise ConfigError("no candidate to compare: name one or more model files after the reference")
     wanted = model_spec(reference)
@@ -105,12 +106,22 @@ def _check(reference: Path, candidates: Sequence[Path]) -> None:
                 f"`{path}` wants {spec.input_size} px crops, `{reference}` {wanted.input_size} px ones, or they align "
                 "faces differently: only models of the same input can be compared on the same crops"
             )
+        if _heads_of(spec) != _heads_of(wanted):
+            found, expected = (", ".join(_heads_of(item)) for item in (spec, wanted))
+            raise ConfigError(
+                f"`{path}` answers {found}, `{reference}` {expected}: only models with the same heads can be compared"
+            )
 
 
-def _finite(answers: Attributes) -> NDArray[np.bool_]:
-    """Faces whose every answer is a number."""
-    columns = (answers.age[:, None], answers.age_std[:, None], answers.gender, answers.race)
+def _finite(answers: Attributes, spec: ModelSpec) -> NDArray[np.bool_]:
+    """Faces whose every answer is a number, of the heads that there are."""
+    columns = [np.reshape(getattr(answers, name), (len(answers), -1)) for name in _heads_of(spec)]
     return np.asarray(np.isfinite(np.concatenate(columns, axis=1)).all(axis=1))
+
+
+def _heads_of(spec: ModelSpec) -> list[str]:
+    """Those that ``Attributes`` knows, in its order."""
+    return [item.name for item in fields(Attributes) if any(head.name == item.name for head in spec.heads)]
 
 
 def _candidate(
@@ -122,7 +133,8 @@ def _candidate(
     group_faces: int,
     seed: int,
 ) -> CandidateParity:
-    spec, usable = model_spec(path), _finite(answers)
+    spec = model_spec(path)
+    usable = _finite(answers, spec)
     reference, answers, labels = reference[usable], answers[usable], labels[usable]
     before, after = (errors(Answers.of(said), labels) for said in (reference, answers))
     if not before and usable.any():
@@ -142,7 +154,7 @@ def _candidate(
             HeadParity(head, _figure(head, before), _figure(head, after), everyone[0, column])
             for column, head in enumerate(heads)
         ),
-        changes=_changes(reference, answers) if usable.any() else (),
+        changes=_changes(reference, answers, _heads_of(spec)) if usable.any() else (),
         groups=tuple(
             GroupLoss(groups[row].axis, groups[row].name, heads[column], loss)
             for (row, column), loss in by_group.items()
@@ -157,9 +169,9 @@ def _figure(head: str, found: Mapping[str, Floats64]) -> float:
     return mean if head == "age" else 100 - mean
 
 
-def _changes(reference: Attributes, answers: Attributes) -> tuple[Change, ...]:
+def _changes(reference: Attributes, answers: Attributes, heads: Sequence[str]) -> tuple[Change, ...]:
     out = []
-    for name in ("age", "age_std", "gender", "race"):
+    for name in heads:
         before, after = np.asarray(getattr(reference, name)), np.asarray(getattr(answers, name))
         moved = np.abs(after.astype(np.float64) - before)
         flips = None

@@ -52,8 +52,8 @@ class Loss:
 
 
 def errors(answers: Answers, labels: Labels) -> dict[str, Floats64]:
-    """Error of every face by head: years, or 0 and 100 points; NaN where the label is missing. Heads without any label
-    are left out."""
+    """Error of every face by head: years, or 0 and 100 points; NaN where the label is missing. Heads without any label,
+    and those that the network does not have, are left out."""
     age = np.abs(np.asarray(answers.age, np.float64) - np.asarray(labels.age, np.float64))
     censored = np.where(np.isfinite(labels.age), -1, labels.interval)
     out = {
@@ -66,7 +66,7 @@ def errors(answers: Answers, labels: Labels) -> dict[str, Floats64]:
 
 
 def _misses(predicted: NDArray[np.int64], label: NDArray[np.int64]) -> Floats64:
-    return np.where(label >= 0, np.where(predicted != label, 100.0, 0.0), np.nan)
+    return np.where((label >= 0) & (predicted >= 0), np.where(predicted != label, 100.0, 0.0), np.nan)
 
 
 def groups_of(labels: Labels) -> list[Group]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from edgeface.runtime.base import Backend, open_backend
 from edgeface.spec import ModelSpec
 from edgeface.types import Attributes, Faces, Floats, Image
 
-_HEADS = ("age", "age_std", "gender", "race")
+_HEADS = tuple(item.name for item in fields(Attributes))
 
 LANDMARKS_IN_BOX: tuple[tuple[float, float], ...] = (
     (0.26, 0.37),
@@ -36,7 +38,8 @@ class AttributeEstimator:
     """Estimates age, gender and race of faces with an edgeface attribute network.
 
     ``model`` is an ONNX file with a ``ModelSpec`` inside (``None``: the shipped network). A ready ``backend`` takes its
-    place in tests and needs its ``spec``. ``threads`` as in ``open_backend``; ``batch`` faces are run at a time.
+    place in tests and needs its ``spec``. ``threads`` as in ``open_backend``; ``batch`` faces are run at a time. A
+    network need not have every head: what its spec does not name is NaN in all ``Attributes``.
 
     Raises ``SpecError`` where the file has no usable spec or lacks an output the spec promises, ``ArtifactError``
     where it is missing or damaged.
@@ -60,10 +63,7 @@ class AttributeEstimator:
         if spec is None:
             raise ConfigError("a backend of your own needs its ModelSpec: pass spec=")
         self.spec, self.backend, self.batch = spec, backend, batch
-        missing = [name for name in _HEADS if name not in {info.name for info in backend.outputs}]
-        if missing or len(backend.inputs) != 1:
-            found = f"inputs {[i.name for i in backend.inputs]} and outputs {[o.name for o in backend.outputs]}"
-            raise SpecError(f"{where} has {found}, expected one input and {', '.join(_HEADS)}; export the model again")
+        self._heads = _heads_of(spec, backend, where)
         self._input = backend.inputs[0].name
 
     def __call__(self, image: Image, faces: Faces) -> Attributes:
@@ -87,7 +87,8 @@ class AttributeEstimator:
             self.backend.infer({self._input: np.ascontiguousarray(crops[start : start + self.batch])})
             for start in range(0, len(crops), self.batch)
         ]
-        return Attributes(*(np.concatenate([answer[name] for answer in answers]) for name in _HEADS))
+        given = {name: np.concatenate([answer[name] for answer in answers]) for name in self._heads}
+        return dataclasses.replace(Attributes.unknown(len(crops)), **given)
 
     def close(self) -> None:
         self.backend.close()
@@ -97,6 +98,18 @@ class AttributeEstimator:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _heads_of(spec: ModelSpec, backend: Backend, where: str) -> tuple[str, ...]:
+    """The outputs to read: those that the spec names, as far as edgeface knows them. Raises ``SpecError``."""
+    heads = tuple(head.name for head in spec.heads if head.name in _HEADS)
+    if not heads:
+        raise SpecError(f"{where} has no head that edgeface knows, expected some of {', '.join(_HEADS)}")
+    outputs = [info.name for info in backend.outputs]
+    if len(backend.inputs) != 1 or not set(heads) <= set(outputs):
+        found = f"inputs {[info.name for info in backend.inputs]} and outputs {outputs}"
+        raise SpecError(f"{where} has {found}, expected one input and {', '.join(heads)}; export the model again")
+    return heads
 
 
 def landmarks_of(faces: Faces) -> Floats:

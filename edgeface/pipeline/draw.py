@@ -79,15 +79,19 @@ class _Style:
 
 def _wordings(face: Face, style: _Style) -> list[str]:
     """What a label may say, the fullest first."""
-    number = "" if face.track is None else f"#{face.track} "
-    sex, age = face.gender[:1].upper(), f"{face.age:.0f}"
-    spread = f"{style.plus_minus}{face.age_std:.0f}"
-    return [
-        f"{number}{sex} {age}{spread} {face.race} {face.race_confidence:.0%}",
-        f"{number}{sex} {age}{spread} {face.race}",
-        f"{number}{sex} {age} {face.race}",
-        f"{number}{sex} {age}",
+    number = "" if face.track is None else f"#{face.track}"
+    sex = face.gender[:1].upper() if face.gender else ""
+    age = "" if face.age is None else f"{face.age:.0f}"
+    spread = "" if face.age_std is None else f"{style.plus_minus}{face.age_std:.0f}"
+    race, sureness = face.race or "", "" if face.race_confidence is None else f"{face.race_confidence:.0%}"
+    wordings = [
+        (number, sex, age + spread, race, sureness),
+        (number, sex, age + spread, race),
+        (number, sex, age, race),
+        (number, sex, age),
     ]
+    texts = (" ".join(part for part in parts if part) for parts in wordings)
+    return [text for text in dict.fromkeys(texts) if text] or [""]
 
 
 def _place(

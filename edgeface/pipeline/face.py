@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgeface.spec import ModelSpec
-from edgeface.types import Attributes, Faces, Frame, Tracks
+from edgeface.types import Attributes, Faces, Floats, Frame, Tracks
 
 
 @dataclass(frozen=True)
@@ -20,19 +20,19 @@ class Face:
     ``box`` x1, y1, x2, y2 in pixels of the picture; ``score`` 0…1; ``landmarks`` five (x, y) in pixels (the subject's
     right eye, left eye, nose tip, right and left mouth corner) or ``None`` from a detector without; ``track`` number
     in a video or ``None``; ``age`` and ``age_std`` in years; the likeliest ``gender`` and ``race`` with their
-    probabilities 0…1.
+    probabilities 0…1. ``None`` is what a network without the head says.
     """
 
     box: tuple[float, float, float, float]
     score: float
     landmarks: tuple[tuple[float, float], ...] | None
     track: int | None
-    age: float
-    age_std: float
-    gender: str
-    gender_confidence: float
-    race: str
-    race_confidence: float
+    age: float | None
+    age_std: float | None
+    gender: str | None
+    gender_confidence: float | None
+    race: str | None
+    race_confidence: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: pixels and years rounded to a hundredth, probabilities to four digits."""
@@ -41,12 +41,12 @@ class Face:
             "score": round(self.score, 4),
             "landmarks": self.landmarks and [[round(x, 2), round(y, 2)] for x, y in self.landmarks],
             "track": self.track,
-            "age": round(self.age, 2),
-            "age_std": round(self.age_std, 2),
+            "age": _rounded(self.age, 2),
+            "age_std": _rounded(self.age_std, 2),
             "gender": self.gender,
-            "gender_confidence": round(self.gender_confidence, 4),
+            "gender_confidence": _rounded(self.gender_confidence, 4),
             "race": self.race,
-            "race_confidence": round(self.race_confidence, 4),
+            "race_confidence": _rounded(self.race_confidence, 4),
         }
 
 
@@ -71,7 +71,7 @@ def image_dict(path: str, width: int, height: int, faces: Iterable[Face]) -> dic
 
 def faces_from(faces: Faces, attributes: Attributes, spec: ModelSpec, tracks: Tracks | None = None) -> list[Face]:
     """The rows of three (or two) aligned structs as ``Face`` values; ``spec`` names the classes."""
-    genders, races = spec.head("gender").labels, spec.head("race").labels
+    genders, races = (_likeliest(getattr(attributes, name), name, spec) for name in ("gender", "race"))
     ids = [-1] * len(faces) if tracks is None else tracks.ids.tolist()
     return [
         Face(
@@ -79,15 +79,31 @@ def faces_from(faces: Faces, attributes: Attributes, spec: ModelSpec, tracks: Tr
             score=float(faces.scores[row]),
             landmarks=_points(faces.landmarks[row].tolist()),
             track=None if ids[row] < 0 else ids[row],
-            age=float(attributes.age[row]),
-            age_std=float(attributes.age_std[row]),
-            gender=genders[int(np.argmax(attributes.gender[row]))],
-            gender_confidence=float(attributes.gender[row].max()),
-            race=races[int(np.argmax(attributes.race[row]))],
-            race_confidence=float(attributes.race[row].max()),
+            age=_known(attributes.age[row]),
+            age_std=_known(attributes.age_std[row]),
+            gender=genders[row][0],
+            gender_confidence=genders[row][1],
+            race=races[row][0],
+            race_confidence=races[row][1],
         )
         for row in range(len(faces))
     ]
+
+
+def _likeliest(chances: Floats, name: str, spec: ModelSpec) -> list[tuple[str | None, float | None]]:
+    """The likeliest class of each row of ``[N, K]`` and its probability, both ``None`` without the head."""
+    if all(head.name != name for head in spec.heads):
+        return [(None, None)] * len(chances)
+    labels = spec.head(name).labels
+    return [(labels[int(np.argmax(row))], float(row.max())) for row in chances]
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def _points(landmarks: list[list[float]]) -> tuple[tuple[float, float], ...] | None:
