@@ -15,6 +15,7 @@ LAYERS = (
     ("edgeface.errors", "edgeface.types", "edgeface.spec", "edgeface.machine"),
     (
         "edgeface.geometry",
+        "edgeface.html",
         "edgeface.preprocess",
         "edgeface.postprocess",
         "edgeface.artifact",

@@ -77,7 +77,9 @@ def fit_calibration(
 
     if not len(rows):
         return Calibration()
-    return fit_answers(attributes_of(net, samples.pixels[rows], device), samples.labels(rows), race_floor)
+    return fit_answers(
+        attributes_of(net, samples.pixels[rows], device, Calibration()), samples.labels(rows), race_floor
+    )
 
 
 def fit_answers(answers: Attributes, labels: Labels, race_floor: float = 0.0) -> Calibration:
@@ -177,7 +179,7 @@ def _logits(probabilities: NDArray[Any]) -> NDArray[np.float64]:
     return np.log(np.maximum(np.asarray(probabilities, np.float64), 1e-30))  # NaN stays NaN
 
 
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+def _softmax(logits: NDArray[np.float64]) -> NDArray[Any]:
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,21 +12,31 @@ from torch import nn
 
 from edgeface import metrics
 from edgeface.types import Attributes
+from trainer.calibration import Calibration
 from trainer.data import SOURCES, Samples
-from trainer.model import Answer
+from trainer.evaluation.artefacts import filled
+from trainer.heads import Answer
 
 _BATCH = 256
 
 
-def attributes_of(net: nn.Module, pixels: NDArray[np.uint8], device: torch.device) -> Attributes:
-    """What the network says of crops uint8 ``[N, S, S, 3]``, in evaluation mode and full precision."""
-    answer = Answer(net).eval()
+def attributes_of(
+    net: nn.Module, pixels: NDArray[np.uint8], device: torch.device, calibration: Calibration | None = None
+) -> Attributes:
+    """What the network says of crops uint8 ``[N, S, S, 3]``, in evaluation mode and full precision.
+
+    Without ``calibration`` its own is applied. Absent heads answer NaN.
+    """
+    answer = Answer(net, calibration).eval()
+    names = [head.name for head in answer.heads]
     parts = []
     with torch.inference_mode():
         for start in range(0, len(pixels), _BATCH):
             crops = torch.from_numpy(pixels[start : start + _BATCH]).to(device)
             parts.append([output.cpu().numpy() for output in answer(crops)])
-    return Attributes(*(np.concatenate(column) for column in zip(*parts))) if parts else Attributes.empty()
+    if not parts:
+        return Attributes.empty()
+    return filled(dict(zip(names, (np.concatenate(column) for column in zip(*parts)))), len(pixels))
 
 
 def answers_of(net: nn.Module, pixels: NDArray[np.uint8], device: torch.device) -> metrics.Answers:
@@ -47,10 +58,13 @@ def evaluate(
 
 
 def penalty(figures: dict[str, dict[str, float | int]]) -> float:
-    """One number to choose weights by, lower is better: error rates, with ten years of age error counting as one."""
+    """One number to choose weights by, lower is better: error rates, with ten years of age error counting as one.
+
+    What a network does not answer or the pictures have no label for counts for nothing.
+    """
     total = 0.0
     for summary in figures.values():
-        total += (1 - summary["gender_accuracy"]) + (1 - summary["race_accuracy"])
-        total += summary.get("age_mae", 0.0) / 10
-        total += 1 - summary.get("age_interval_within1", 1.0)
+        parts = [1 - summary.get(name, 1.0) for name in ("gender_accuracy", "race_accuracy", "age_interval_within1")]
+        parts.append(summary.get("age_mae", 0.0) / 10)
+        total += sum(part for part in parts if not math.isnan(part))
     return total

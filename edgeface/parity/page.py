@@ -1,4 +1,4 @@
-"""The report page of ``edgeface parity``: one HTML file with its charts inside, nothing from the network."""
+"""The report page of ``edgeface parity``: tables, and charts of who loses what."""
 
 from __future__ import annotations
 
@@ -8,35 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from edgeface.bench import BenchReport
+from edgeface.html import document, table
 from edgeface.parity.charts import Bar, bars, histogram
 from edgeface.parity.detectors import DetectorReport
 from edgeface.parity.gate import Budget
 from edgeface.parity.report import CandidateParity, ParityReport
-from edgeface.parity.text import Table, tables
+from edgeface.parity.text import tables
 
-_STYLE = """
-body { font: 15px/1.45 sans-serif; color: #22262b; max-width: 900px; margin: 2em auto; padding: 0 1em }
-h1 { font-size: 1.5em } h2 { font-size: 1.2em; margin-top: 2em } h3 { font-size: 1em; margin-bottom: .3em }
-table { border-collapse: collapse; margin: .5em 0 1.2em } caption { text-align: left; font-weight: bold }
-th, td { padding: .15em .8em .15em 0; text-align: right; border-bottom: 1px solid #dfe3e8; font-weight: normal }
-th:first-child, td:first-child { text-align: left } svg { max-width: 100%; height: auto }
-.passed { color: #1e7d45 } .failed { color: #c0392b } p.note { color: #5a626c; font-size: .9em }
-"""
 _LAYERS_SHOWN = 30
 
 
 def page(report: ParityReport | DetectorReport, failures: Sequence[str], budget: Budget | None = None) -> str:
     """The whole page as text. ``failures`` are the gate's sentences, ``budget`` draws its bounds."""
     title = f"Parity with {Path(report.reference).name}"
-    parts = [f"<h1>{escape(title)}</h1>", _gate(failures), _facts(report)]
-    parts += [_table(item) for item in tables(report)]
+    parts = [_gate(failures), _facts(report)]
+    parts += [table(item) for item in tables(report)]
     if isinstance(report, ParityReport):
         for candidate in report.candidates:
             parts += _candidate(candidate, budget or Budget())
     if report.bench is not None:
         parts += _latency(report.bench)
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(parts) + "\n</body></html>\n"
+    return document(title, parts)
 
 
 def _gate(failures: Sequence[str]) -> str:
@@ -56,12 +48,6 @@ def _facts(report: ParityReport | DetectorReport) -> str:
         judged += f" in {report.pictures} pictures"
     made = f"{report.machine.get('date')}, edgeface {report.machine.get('edgeface')}"
     return f'<p class="note">{escape(f"{judged}. {machine}. {made}.")}</p>'
-
-
-def _table(table: Table) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
-    return f"<table><caption>{escape(table.title)}</caption><tr>{head}</tr>{body}</table>"
 
 
 def _candidate(candidate: CandidateParity, budget: Budget) -> Iterator[str]:

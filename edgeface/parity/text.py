@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from edgeface.bench import Speedup
+from edgeface.html import Table
 from edgeface.parity.detectors import DetectorReport, Share
 from edgeface.parity.report import CandidateParity, GroupLoss, ParityReport
 from edgeface.parity.stats import Loss
 
 WORST_SHOWN = 5
-
-
-class Table(NamedTuple):
-    """A title, the columns' names and rows of cells."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
 
 
 def tables(report: ParityReport | DetectorReport) -> list[Table]:

@@ -1,0 +1,123 @@
+"""The verbs that judge, on real files: an ONNX model, a checkpoint and its program, on pictures made here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
+
+from edgeface.artifact import model_spec  # noqa: E402
+from edgeface.errors import ArtifactError, ConfigError, DataError  # noqa: E402
+from tests.fixtures import tiny_detector, tiny_model  # noqa: E402, F401
+from tests.trainer.people import make_fairface, make_people  # noqa: E402
+from trainer import commands  # noqa: E402
+from trainer.calibration import Calibration  # noqa: E402
+from trainer.config import Config  # noqa: E402
+from trainer.evaluation.artefacts import names_of, open_artefact  # noqa: E402
+from trainer.evaluation.data import find_sets  # noqa: E402
+from trainer.evaluation.recalibrate import recalibrate  # noqa: E402
+from trainer.models import build_net  # noqa: E402
+from trainer.program import save_program  # noqa: E402
+
+SMALL = Config(stem=4, widths=(8, 8), depths=(1, 1), input_size=32, validation_folds=(2,))
+
+app = typer.Typer()
+app.command()(commands.evaluate)
+app.command()(commands.calibrate)
+app.command("models")(commands.report_models)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_people(tmp_path_factory.mktemp("data") / "utkface", count=80, missed=0)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's checkpoint of a fresh little network without a race head."""
+    return write_checkpoint(
+        tmp_path_factory.mktemp("run") / "last.pt", dataclasses.replace(SMALL, tasks=("age", "gender"))
+    )
+
+
+def write_checkpoint(path: Path, config: Config) -> Path:
+    torch.manual_seed(0)
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in config.to_dict().items()}
+    torch.save({"config": plain, "ema": build_net(config).state_dict(), "best": None}, path)
+    return path
+
+
+def test_evaluate_prints_models_side_by_side(tiny_model: Path, checkpoint: Path, people: Path, tmp_path: Path) -> None:  # noqa: F811
+    figures = tmp_path / "figures.json"
+    wanted = ["--data", str(people), "--folds", "all", "--crops", "--json", str(figures)]
+    done = CliRunner().invoke(app, ["evaluate", str(tiny_model), str(checkpoint), *wanted], catch_exceptions=False)
+    assert done.exit_code == 0
+    header, rows = done.stdout.splitlines()[1], done.stdout
+    assert "tiny" in header and "last" in header and "race: accuracy" in rows
+    report = json.loads(figures.read_text())
+    found = report["results"]["utkface"]
+    assert set(found) == {"tiny", "last"} and found["tiny"]["n"] == 80
+    assert found["last"]["race"]["accuracy"] is None and found["tiny"]["race"]["accuracy"] is not None
+    assert report["data"]["utkface"]["crops"] == "centre" and len(report["data"]["utkface"]["skipped"]) == 1
+
+
+def test_the_program_answers_as_its_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
+    from_checkpoint = open_artefact(checkpoint, "cpu")
+    program = save_program(from_checkpoint.net, from_checkpoint.spec, tmp_path / "model.pt2")  # type: ignore[attr-defined]
+    crops = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    one, other = from_checkpoint.from_crops(crops), open_artefact(program).from_crops(crops)
+    assert one.age == pytest.approx(other.age, abs=1e-3) and one.gender == pytest.approx(other.gender, abs=1e-5)
+    assert np.isnan(one.race).all() and np.isnan(other.race).all()
+    assert len(open_artefact(program).from_crops(crops[:0])) == 0
+
+
+def test_calibrating_changes_the_answers_that_are_exported(people: Path, tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "last.pt", dataclasses.replace(SMALL, train_folds=(0, 1)))
+    before = open_artefact(checkpoint, "cpu").from_crops(np.full((1, 32, 32, 3), 90, np.uint8))
+    wanted = ["--data", str(people), "--folds", "2-9", "--crops", "--device", "cpu", "-o", str(tmp_path / "new.pt")]
+    done = CliRunner().invoke(app, ["calibrate", str(checkpoint), *wanted], catch_exceptions=False)
+    told = json.loads(done.stdout)
+    fitted = Calibration.from_dict(told["calibration"])
+    assert fitted.age_std_scale != 1 and fitted.gender_temperature != 1
+    assert told["figures"]["utkface"]["after"]["coverage90"] == pytest.approx(0.9, abs=0.02)
+    after = open_artefact(tmp_path / "new.pt", "cpu").from_crops(np.full((1, 32, 32, 3), 90, np.uint8))
+    assert after.age == pytest.approx(before.age)
+    assert after.age_std == pytest.approx(before.age_std * fitted.age_std_scale, rel=1e-5)
+
+
+def test_calibrating_on_training_pictures_is_refused(people: Path, checkpoint: Path) -> None:
+    with pytest.raises(ConfigError, match="folds 3 were trained on, so they flatter the network"):
+        recalibrate(checkpoint, find_sets([people], folds={3}), None, 0.0, checkpoint, "cpu")
+
+
+def test_the_report_is_written(tiny_model: Path, tiny_detector: Path, people: Path, tmp_path: Path) -> None:  # noqa: F811
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra `train`)")
+    faces, _ = make_fairface(tmp_path / "fairface")
+    wanted = ["--data", str(people), "--data", str(faces), "--folds", "all", "--limit", "40", "--robust", "6"]
+    where = ["--detector", str(tiny_detector), "-o", str(tmp_path / "report")]
+    done = CliRunner().invoke(app, ["models", str(tiny_model), *wanted, *where], catch_exceptions=False)
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "report" / "report.html")
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert {name: data["n"] for name, data in report["data"].items()} == {"utkface": 40, "fairface": 24}
+    assert report["results"]["fairface"]["tiny"]["robustness"]["n"] == 6
+    assert report["models"][0]["file"] == "tiny.onnx" and model_spec(tiny_model).name == "tiny"
+
+
+def test_what_cannot_be_opened_or_told_apart(tmp_path: Path, people: Path) -> None:
+    with pytest.raises(ArtifactError, match="no artefact at `.*none.onnx`: expected a file ending in"):
+        open_artefact(tmp_path / "none.onnx")
+    (tmp_path / "junk.pt2").write_text("junk")
+    with pytest.raises(ArtifactError, match="junk.pt2"):
+        open_artefact(tmp_path / "junk.pt2")
+    assert list(names_of([Path("a/last.pt"), Path("b/last.pt"), Path("c/m.onnx")])) == ["a/last.pt", "b/last.pt", "m"]
+    with pytest.raises(ConfigError, match="artefacts cannot be told apart"):
+        names_of([Path("a/last.pt"), Path("a/last.pt")])
+    with pytest.raises(DataError, match="no picture of fold 0"):
+        find_sets([people], folds={0})

@@ -1,0 +1,83 @@
+"""Calibration of a finished run: fit it on held-out faces and keep it in the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgeface.artifact import atomic_path
+from edgeface.errors import ConfigError
+from edgeface.labelled import LabelledCrops
+from edgeface.metrics import Labels
+from edgeface.pipeline.chips import Detector
+from edgeface.types import Attributes
+from trainer import checkpoint as checkpoints
+from trainer.calibration import Calibration, calibrated, fit_answers
+from trainer.evaluate import attributes_of
+from trainer.evaluation.artefacts import CheckpointEstimator
+from trainer.evaluation.data import JudgedSet
+from trainer.evaluation.judge import figures, plain
+
+
+def recalibrate(
+    checkpoint: Path,
+    sets: Sequence[JudgedSet],
+    detector: Detector | None,
+    race_floor: float,
+    out: Path,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Fit a calibration on ``sets`` together, write it into a copy of ``checkpoint`` at ``out`` (which may be the same
+    file) and tell the figures of each set before and after.
+
+    Raises ``ConfigError`` where a picture is of a fold that the run trained on: the fit would be flattered.
+    """
+    estimator = CheckpointEstimator(checkpoint, device)
+    _refuse_trained(sets, estimator.config.train_folds)
+    parts: dict[str, tuple[Attributes, Labels]] = {}
+    for item in sets:
+        cut: LabelledCrops = item.crops(estimator.spec, detector)
+        parts[item.name] = (attributes_of(estimator.net, cut.pixels, estimator.device, Calibration()), cut.labels)
+    fitted = fit_answers(*_joined(list(parts.values())), race_floor)
+    state = {**checkpoints.read(checkpoint), "calibration": fitted.to_dict()}
+    with atomic_path(out) as temporary:
+        torch.save(state, temporary)
+    told = {
+        name: {"before": _told(said, labels), "after": _told(calibrated(said, fitted), labels)}
+        for name, (said, labels) in parts.items()
+    }
+    return {"checkpoint": str(out), "calibration": fitted.to_dict(), "figures": plain(told)}
+
+
+def _refuse_trained(sets: Sequence[JudgedSet], trained: Sequence[int]) -> None:
+    seen = {face.fold for item in sets for faces in item.faces for face in faces.faces} & set(trained)
+    if seen:
+        folds = ", ".join(map(str, sorted(seen)))
+        raise ConfigError(f"folds {folds} were trained on, so they flatter the network; calibrate on others: --folds 2")
+
+
+def _joined(parts: Sequence[tuple[Attributes, Labels]]) -> tuple[Attributes, Labels]:
+    said, labels = zip(*parts)
+    heads = ("age", "age_std", "gender", "race")
+    columns = ("age", "interval", "gender", "race")
+    return (
+        Attributes(*(np.concatenate([getattr(part, name) for part in said]) for name in heads)),
+        Labels(*(np.concatenate([getattr(part, name) for part in labels]) for name in columns)),
+    )
+
+
+def _told(said: Attributes, labels: Labels) -> dict[str, Any]:
+    found = figures(said, labels)
+    honest = found["honesty"]
+    return {
+        "coverage90": honest["age"]["coverage90"],
+        "coverage90_groups": honest["age"]["groups"],
+        "gender_ece": honest["gender"]["ece"],
+        "race_ece": honest["race"]["ece"],
+        "race_accuracy": found["race"]["accuracy"],
+        "race_recalls": {name: each["recall"] for name, each in found["race"]["classes"].items()},
+    }
