@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -200,11 +200,3 @@ def with_class_weights(config: Config, race: NDArray[np.int64]) -> Config:
 
 def _mean_where(values: Tensor, rows: Tensor) -> Tensor:
     return torch.where(rows, values, 0.0).sum() / rows.sum().clamp_min(1)
-
-
-def total_loss(logits: Any, targets: Targets, config: Config) -> dict[str, Tensor]:
-    parts = task_losses(logits if isinstance(logits, dict) else logits._asdict(), targets, config)
-    return {
-        "total": torch.stack([getattr(config, f"{name}_weight") * part for name, part in parts.items()]).sum(),
-        **parts,
-    }
