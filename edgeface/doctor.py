@@ -170,7 +170,9 @@ def _self_test(folder: Path | None, problems: list[str]) -> str:
     if not faces:
         problems.append(f"self-test: no face found on the portrait {name}; install edgeface again")
         return "failed: no face"
-    return f"passed: {name}, {faces[0].gender}, {faces[0].age:.0f} years, {elapsed_ms:.0f} ms with loading"
+    age = None if faces[0].age is None else f"{faces[0].age:.0f} years"
+    said = [text for text in (name, faces[0].gender, age) if text]
+    return f"passed: {', '.join(said)}, {elapsed_ms:.0f} ms with loading"
 
 
 def _imported(name: str, problems: list[str]) -> Any:
