@@ -130,7 +130,7 @@ class GraphIndex:
         return readers[0][0] if len(readers) == 1 and name not in self.outputs else None
 
     def activated(self, name: str) -> str:
-        """The output of the Relu, or of the Clip from zero (ReLU6), that is the only reader of ``name``, else ``name``."""
+        """The output of the Relu or ReLU6 (a Clip from zero) that is the only reader of ``name``, else ``name``."""
         reader = self.only_consumer(name)
         return str(reader.output[0]) if reader is not None and self.clips_at_zero(reader) else name
 

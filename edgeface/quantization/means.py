@@ -20,9 +20,10 @@ from edgeface.runtime.base import Feed, open_backend
 
 
 def channel_means(model: Model, feeds: Sequence[Feed]) -> dict[str, tuple[float, ...]]:
-    """Mean of every input channel of each convolution that may become 8-bit: over a picture's pixels, then over pictures.
+    """Mean of every input channel of each convolution that may become 8-bit.
 
-    ``model`` is a prepared float model; it is not changed.
+    Over a picture's pixels, then over pictures, so that a large picture counts as much as a small one. ``model`` is a
+    prepared float model; it is not changed.
     """
     onnx = import_onnx()
     watched = onnx.ModelProto()

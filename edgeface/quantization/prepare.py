@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from edgeface.quantization.graph import GraphIndex, Model, Node, attribute, constant, copy_node, replace_nodes
@@ -17,24 +19,31 @@ def prepare(model: Model) -> None:
 
 
 def cast_first(model: Model) -> None:
-    """Swap a Transpose of the uint8 input with the Cast after it.
+    """Swap a Transpose of the uint8 input with the Cast after it; who asks for the input's shape then asks the Cast.
 
     TensorRT 8.6 and later allow uint8 for the network's own inputs and outputs only, nowhere in between.
     """
     index = GraphIndex(model)
     for value in model.graph.input:
-        transpose = index.only_consumer(value.name)
-        cast = index.only_consumer(transpose.output[0]) if transpose is not None else None
-        if transpose is None or transpose.op_type != "Transpose" or cast is None or cast.op_type != "Cast":
-            continue
-        between, after = transpose.output[0], cast.output[0]
-        cast.input[0], cast.output[0] = value.name, between
-        transpose.input[0], transpose.output[0] = between, after
-        nodes = list(model.graph.node)
-        first, second = nodes.index(transpose), nodes.index(cast)
-        nodes[first], nodes[second] = nodes[second], nodes[first]
-        del model.graph.value_info[:]  # the tensor between them is a float one now
-        replace_nodes(model, [copy_node(node) for node in nodes])
+        readers = index.consumers[value.name]
+        for transpose in [reader for reader, _ in readers if reader.op_type == "Transpose"]:
+            cast = index.only_consumer(transpose.output[0])
+            if cast is not None and cast.op_type == "Cast":
+                asking = [reader for reader, _ in readers if reader.op_type == "Shape"]
+                _swap(model, value.name, transpose, cast, asking)
+                break
+
+
+def _swap(model: Model, source: str, transpose: Node, cast: Node, asking: Sequence[Node]) -> None:
+    between, after = transpose.output[0], cast.output[0]
+    cast.input[0], cast.output[0] = source, between
+    transpose.input[0], transpose.output[0] = between, after
+    for node in asking:
+        node.input[0] = between
+    nodes = list(model.graph.node)
+    nodes.insert(0, nodes.pop(nodes.index(cast)))  # before all who read it now
+    del model.graph.value_info[:]  # the tensor between them is a float one now
+    replace_nodes(model, [copy_node(node) for node in nodes])
 
 
 def _name_nodes(model: Model) -> None:

@@ -59,6 +59,23 @@ def test_uint8_inside_the_network_is_found_and_mended(tmp_path: Path, feeds: lis
         np.testing.assert_array_equal(before.infer(feeds[0])["a"], after.infer(feeds[0])["a"])
 
 
+def test_pixels_are_cast_first_also_where_the_batch_size_is_asked_for(tmp_path: Path, feeds: list[Feed]) -> None:
+    """As exporters write a flattening: the batch size comes from the uint8 input's shape."""
+    graph = Graph()
+    del graph.nodes[:]
+    graph.node("Shape", ["image"], "size", start=0, end=1).node("Transpose", ["image"], "planes", perm=[0, 3, 1, 2])
+    graph.node("Cast", ["planes"], "pixels", to=1).conv("pixels", "stem", inputs=3).conv("stem", "last")
+    graph.node("Concat", ["size", graph.constant("rest", np.array([-1], np.int64))], "rows", axis=0)
+    path = graph.node("Reshape", ["last", "rows"], "head").save(tmp_path / "m.onnx", "head")
+    assert [finding.rule for finding in lint(path)] == ["uint8-inside"]
+    fixed = tmp_path / "fixed.onnx"
+    fixed.write_bytes(onnx_for_tensorrt(path))
+    assert lint(fixed) == []
+    assert [node.op_type for node in onnx.load(fixed).graph.node if "image" in node.input] == ["Cast"]
+    with open_backend(path, 1) as before, open_backend(fixed, 1) as after:
+        np.testing.assert_array_equal(before.infer(feeds[0])["head"], after.infer(feeds[0])["head"])
+
+
 def test_weights_as_floats_are_the_same_integers(residual: Path, feeds: list[Feed], tmp_path: Path) -> None:
     path = quantize(
         residual, tmp_path / "int8.onnx", "int8", "tensorrt", activation_ranges(residual, feeds, "minmax", "s")
