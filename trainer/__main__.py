@@ -28,7 +28,7 @@ def crops(recipe: Recipe, settings: Set = None) -> None:
     from trainer.log import Log
 
     config = load_config(recipe, settings or ())
-    with Log(Path(config.out), resume=True) as log, log.bar("crops") as advance:
+    with Log(Path(config.out), resume=True, board=False) as log, log.bar("crops") as advance:
         log.data(load_samples(config, advance), config)
 
 

@@ -64,6 +64,12 @@ def load(run: Run, config: Config) -> None:
     run.best_penalty, run.best = state["best_penalty"], state["best"]
 
 
+def require_same(config: Config) -> None:
+    """Raise ``ConfigError`` where the checkpoint of ``config.out`` is of another recipe."""
+    path = checkpoint_path(config)
+    _check_same(recipe.build(Config, read(path)["config"], f"checkpoint `{path}`"), config, path)
+
+
 def read(path: Path) -> dict[str, Any]:
     """A checkpoint's content, without unpickling code. Raises ``ArtifactError`` where it is missing or damaged."""
     try:
@@ -79,7 +85,8 @@ def read(path: Path) -> dict[str, Any]:
 def _check_same(stored: Config, asked: Config, path: Path) -> None:
     for item in fields(Config):
         old, new = getattr(stored, item.name), getattr(asked, item.name)
-        if old != new and item.name not in _MACHINE:
+        derived = item.name == "race_class_weights" and asked.class_weighting == "inverse"  # from the data
+        if old != new and item.name not in _MACHINE and not derived:
             raise ConfigError(
                 f"`{path}` was trained with {item.name} = {old}, now it is {new}; "
                 f"go on with --set {item.name}={old}, or start anew in another folder with --set out=DIR"

@@ -32,6 +32,7 @@ class Samples:
 
     ``low`` and ``high``: the age interval's first and last year, -1 where the age is known or nothing is. ``source``:
     its place in ``SOURCES``. ``found``: its crop was cut with the detector's landmarks, not as a centre square.
+    ``name``: the picture's path inside its folder or zip.
     ``masks`` uint8 ``[N, S, S]``, 255 where the face is, of recipes with a decoder.
     """
 
@@ -126,12 +127,21 @@ def cut_of(config: Config) -> Cut:
 
 
 def read_names(path: str | os.PathLike[str]) -> frozenset[str]:
-    """Picture names from a text file, one a line; empty lines and what follows a ``#`` do not count."""
+    """Picture names from a text file, one a line, as ``bare_name`` has them or with fewer folders.
+
+    Empty lines and what follows a ``#`` do not count. Raises ``DataError`` where it cannot be read.
+    """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read `{path}`, the names of pictures to leave out: {error}") from error
-    return frozenset(name for line in lines if (name := line.partition("#")[0].strip()))
+    return frozenset(bare_name(name) for line in lines if (name := line.partition("#")[0].strip()))
+
+
+def bare_name(name: str) -> str:
+    """A picture's path without its endings: copies of a data set in other formats keep it."""
+    folder, slash, last = name.rpartition("/")
+    return folder + slash + last.partition(".")[0]
 
 
 def _labels(faces: FaceSet, crops: Crops, source: int) -> Samples:
@@ -149,7 +159,7 @@ def _labels(faces: FaceSet, crops: Crops, source: int) -> Samples:
         fold=np.array([face.fold for face in rows], np.int64),
         source=np.full(len(rows), source, np.int64),
         found=crops.found[crops.readable],
-        name=np.array([PurePosixPath(face.name).name for face in rows], np.str_),
+        name=np.array([face.name for face in rows], np.str_),
     )
 
 
@@ -179,9 +189,16 @@ def _without(samples: Samples, config: Config) -> tuple[Samples, int]:
     """The samples, training pictures that the recipe excludes being in no fold any more, and how many these are."""
     if not config.exclude:
         return samples, 0
-    listed = np.isin(samples.name, sorted(PurePosixPath(name).name for name in read_names(config.exclude)))
+    names = read_names(config.exclude)
+    listed = np.array([not names.isdisjoint(_ends_of(bare_name(str(name)))) for name in samples.name], bool)
     out = listed & np.isin(samples.fold, config.train_folds)
     return replace(samples, fold=np.where(out, NO_FOLD, samples.fold)), int(out.sum())
+
+
+def _ends_of(path: str) -> list[str]:
+    """A path with all its folders, with fewer, and with none."""
+    parts = PurePosixPath(path).parts
+    return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
 def _thinned(sets: Sequence[FaceSet], limit: int) -> list[FaceSet]:

@@ -22,7 +22,7 @@ class Log:
     Of several processes only the one that ``leads`` says anything.
     """
 
-    def __init__(self, out: Path, resume: bool, leads: bool = True):
+    def __init__(self, out: Path, resume: bool, leads: bool = True, board: bool = True):
         self.out, self.leads, self.terminal = out, leads, leads and sys.stderr.isatty()
         self.board = None
         if not leads:
@@ -33,7 +33,7 @@ class Log:
                 (out / "metrics.jsonl").write_text("")
         except OSError as error:
             raise SinkError(f"cannot write into `{out}`: {error.strerror or error}") from error
-        self.board = self._open_board()
+        self.board = self._open_board() if board else None
 
     def __enter__(self) -> Log:
         return self

@@ -9,7 +9,6 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from trainer.balance import Balancer, make_balancer
 from trainer.calibration import Calibration, fit_calibration
 from trainer.config import Config
 from trainer.data import Samples, load_samples
+from trainer.distill import Teachers, distillation_loss
 from trainer.distributed import Group, joined, synchronised
 from trainer.ema import Averaged
 from trainer.evaluate import evaluate, penalty
@@ -31,6 +31,7 @@ from trainer.machine import autocast, pick_amp, pick_device, prepare
 from trainer.mixing import mixed
 from trainer.models import AttributeNet, build_net, load_net, load_start
 from trainer.optim import Schedule, make_optimizer, set_stage
+from trainer.pretrain import pretrain_backbone
 from trainer.program import save_program, spec_of
 from trainer.sampling import epoch_length, epoch_order
 
@@ -99,8 +100,6 @@ def warm_up(run: Run, samples: Samples, config: Config, log: Log) -> None:
     if sentence := load_start(run.net, config):
         log.say(sentence)
     if config.pretrain:
-        from trainer.pretrain import pretrain_backbone
-
         pretrain_backbone(config, run.net, samples, run.device, log)
     run.group.share_state(run.net)
     run.ema = Averaged(run.net, config.ema)
@@ -148,7 +147,7 @@ class Run:
 
     group: Group
     amp: str
-    teachers: Any
+    teachers: Teachers | None
     net: AttributeNet
     forward: nn.Module
     ema: Averaged
@@ -176,7 +175,7 @@ class Run:
         return cls(
             group=group,
             amp=amp,
-            teachers=_teachers(config, group.device),
+            teachers=Teachers.load(config, group.device) if config.teachers else None,
             net=net,
             forward=torch.compile(net) if config.compile else net,  # type: ignore[arg-type]
             ema=Averaged(net, config.ema),
@@ -208,8 +207,6 @@ class Run:
         logits = {name: raw.float() for name, raw in logits.items()}
         found = _weighed([(task_losses(logits, labels, config), weight) for labels, weight in targets])
         if self.teachers is not None:
-            from trainer.distill import distillation_loss
-
             found["distill"] = distillation_loss(logits, self.teachers.answers(crops), config)
         total = self.balancer.backward(found, lambda loss: self.scaler.scale(loss / config.accumulate))
         return {"total": total, **{name: loss.detach() for name, loss in found.items()}}
@@ -238,14 +235,6 @@ class Run:
         if score < self.best_penalty:
             self.stale, self.best_penalty = 0, score
             self.best = {name: value.detach().cpu().clone() for name, value in self.ema.module.state_dict().items()}
-
-
-def _teachers(config: Config, device: torch.device) -> Any:
-    if not config.teachers:
-        return None
-    from trainer.distill import Teachers
-
-    return Teachers.load(config, device)
 
 
 def _weighed(found: Sequence[tuple[dict[str, Tensor], float]]) -> dict[str, Tensor]:
