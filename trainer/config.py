@@ -238,6 +238,7 @@ def smoked(config: Config) -> Config:
     return dataclasses.replace(
         config,
         limit=min(config.limit or SMOKE_PICTURES, SMOKE_PICTURES),
+        start="" if config.start == "imagenet" else config.start,  # no download
         input_size=min(config.input_size, SMOKE_SIZES.get(config.backbone, 32)),
         batch=min(config.batch, 16),
         accumulate=min(config.accumulate, 2),
