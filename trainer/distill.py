@@ -94,7 +94,7 @@ def _require_fit(path: str, teacher: Config, student: Config) -> None:
         raise ConfigError(f"`teachers`: {path} answers {', '.join(teacher.tasks)}, not {', '.join(student.tasks)}")
     if {"age"} <= set(teacher.tasks) & set(student.tasks) and (teacher.age_head, student.age_head) not in _SOFT_AGES:
         raise ConfigError(
-            f"`teachers`: a {student.age_head} age head learns nothing from the {teacher.age_head} head of {path}; "
+            f"`teachers`: an age head of {student.age_head} learns nothing from the {teacher.age_head} head of {path}; "
             f"take a teacher with age_head distribution or {student.age_head}"
         )
     if teacher.age_head == student.age_head == "groups" and teacher.age_groups != student.age_groups:
