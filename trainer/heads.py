@@ -119,9 +119,9 @@ def _expectation(raw: Tensor, config: Config) -> tuple[Tensor, Tensor]:
 
 
 def _years(raw: Tensor, config: Config) -> tuple[Tensor, Tensor]:
-    """The number itself."""
-    age = raw[:, 0]
-    return age.clamp(0, OLDEST), age * 0 + _REGRESSION_STD
+    """The number itself, kept within life."""
+    age = raw[:, 0].clamp_min(0.0).clamp_max(OLDEST)
+    return age, age * 0.0 + _REGRESSION_STD
 
 
 def _thresholds(raw: Tensor, config: Config) -> tuple[Tensor, Tensor]:
@@ -146,8 +146,8 @@ def _as_they_are(raw: Tensor, config: Config) -> tuple[Tensor, ...]:
 
 
 def _female_logit(raw: Tensor, config: Config) -> tuple[Tensor, ...]:
-    """One logit of "female" as two, so that softmax over them is its sigmoid."""
-    return (torch.cat([torch.zeros_like(raw), raw], dim=1),)
+    """One logit of "female" as two, half of it each way, so that softmax over them is its sigmoid."""
+    return (raw * torch.tensor([-0.5, 0.5], device=raw.device),)
 
 
 AGE_HEADS = {
@@ -193,6 +193,6 @@ class Answer(nn.Module):
         if "gender" in logits:
             answers.append(torch.softmax(gender_logits(logits["gender"], self.config) / fitted.gender_temperature, 1))
         if "race" in logits:
-            bias = torch.tensor(fitted.race_bias, device=crops.device)
+            bias = torch.tensor(fitted.race_bias, device=logits["race"].device)
             answers.append(torch.softmax((logits["race"].float() + bias) / fitted.race_temperature, 1))
         return tuple(answers)
