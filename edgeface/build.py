@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edgeface import __version__, machine
 from edgeface.artifact import cache_dir, onnx_metadata, passport_path, sha256_file
-from edgeface.build_gate import Gate, Judgement
+from edgeface.build_gate import GATE_FOLD, Gate, Judgement, faces_digest
 from edgeface.build_judges import read_gate
 from edgeface.build_order import Job, Order, look_up, rebuild_command
 from edgeface.build_steps import Reporter, Silence, engine_of, layer_precisions, quantised
@@ -71,29 +71,35 @@ def _up_to_date(job: Job) -> Passport | None:
             return None
     except (ArtifactError, OSError):
         return None
+    if passport.precision.get("search") and not job.order.search:
+        return None  # it owes its verdict to layers in float, which the order rules out
     return passport if job.order.why_unjudged or _is_judged(job, passport) else None
 
 
 def _is_judged(job: Job, passport: Passport) -> bool:
-    """Whether the engine's verdict is the one asked for: by the same budget, on as many faces."""
+    """Whether the engine's verdict is the one asked for: by the same budget, on the same faces, and as many of them."""
     verdict = passport.gate
+    if verdict.get("verdict") != "passed" or verdict.get("limit") not in (None, job.order.limit):
+        return False
     same = verdict.get("budget") == dataclasses.asdict(read_gate(job.order))
-    return verdict.get("verdict") == "passed" and same and verdict.get("limit") in (None, job.order.limit)
+    return same and verdict.get("faces_digest") == faces_digest(job.order)
 
 
 def _build(job: Job, folder: Path, say: Reporter) -> Passport:
     order = job.order
     candidate = folder / order.out.name
-    passport = _engine(job, quantised(job, folder, say), folder, say)
+    passport = unjudged_engine(job, quantised(job, folder, say), folder, say)
     if order.why_unjudged:
         return _publish(passport, candidate, order.out, {"verdict": "not judged", "why": order.why_unjudged})
     gate = Gate(job, folder, say, _rival(job, folder, say))
     judgement = gate.judge(candidate)
     if judgement.lossy and order.recipe.precision == "int8" and order.search:
-        passport = _engine(job, gate.search(), folder, say)
+        passport = unjudged_engine(job, gate.search(), folder, say)
         judgement = gate.judge(candidate)
     if judgement.failures:
         raise ParityError(_verdict(order, judgement))
+    if judgement.figures.get("groups_judged") == 0:
+        say.note(f"no group of fold {GATE_FOLD} is large enough to be judged: the verdict is on all faces only")
     return _publish(passport, candidate, order.out, {"verdict": "passed", **judgement.figures})
 
 
@@ -106,12 +112,13 @@ def _rival(job: Job, folder: Path, say: Reporter) -> Path | None:
     place = folder / "fp16"
     place.mkdir()
     rival = dataclasses.replace(job, calibration=None, order=dataclasses.replace(order, recipe=recipe))
-    _engine(rival, quantised(rival, place, say), place, say)
+    unjudged_engine(rival, quantised(rival, place, say), place, say)
     return place / order.out.name
 
 
-def _engine(job: Job, graph: Path, folder: Path, say: Reporter) -> Passport:
-    """Build the engine in ``folder`` and lay an unjudged passport beside it, since nothing loads without one."""
+def unjudged_engine(job: Job, graph: Path, folder: Path, say: Reporter) -> Passport:
+    """Build the job's engine of ``graph`` in ``folder``, under the name that was ordered, and lay a passport beside it
+    that knows no verdict, since nothing loads without one."""
     order = job.order
     candidate = folder / order.out.name
     details = engine_of(job, graph, candidate, say)

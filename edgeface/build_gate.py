@@ -5,6 +5,7 @@ The engine is judged on the faces of one fold; the search chooses on another, so
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any
 
 from edgeface.bench import bench
 from edgeface.build_judges import Judge, judge_of, read_gate
-from edgeface.build_order import Job
+from edgeface.build_order import Job, Order
 from edgeface.build_steps import Reporter, calibrated, set_facts
+from edgeface.datasets import find_faces
 from edgeface.parity.attributes import LATENCY_BATCH
 
 GATE_FOLD, SEARCH_FOLD = 1, 2
@@ -21,6 +23,13 @@ GATE_FOLD, SEARCH_FOLD = 1, 2
 _SEARCH_GOAL = 0.8
 """Share of the budget that a search may use up, since another fold judges its choice."""
 _LATENCY_S = 2.0
+
+
+def faces_digest(order: Order) -> str:
+    """Hex sha256 over names and labels of the faces that a gate judges ``order`` by: a verdict holds for these only."""
+    faces = [face for part in find_faces(order.data, order.labels, {GATE_FOLD}) for face in part.faces]
+    lines = sorted(f"{face.name} {face.age} {face.interval} {face.gender} {face.race}\n" for face in faces)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,13 @@ class Gate:
         """The engine against the float model on ``GATE_FOLD``, answers and latency."""
         order = self._job.order
         verdict = self._judge(engine, GATE_FOLD, _LATENCY_S)
-        figures = {"fold": GATE_FOLD, "limit": order.limit, "budget": asdict(self._budget), **verdict.figures}
+        figures = {
+            "fold": GATE_FOLD,
+            "faces_digest": faces_digest(order),
+            "limit": order.limit,
+            "budget": asdict(self._budget),
+            **verdict.figures,
+        }
         figures["bench"] = [{**row, "artefact": Path(row["artefact"]).name} for row in figures["bench"] or ()]
         faults = [fault.replace(str(engine), order.out.name) for fault in verdict.failures]
         if self._rival is not None:

@@ -63,7 +63,13 @@ class AttributeJudge:
         plain = report.to_dict()
         (found,) = plain["candidates"]
         kept = ("heads", "changes", "worst_group", "speedup", "simulated", "not_finite")
-        figures = {"faces": plain["faces"], **{name: found[name] for name in kept}, "bench": plain["bench"]}
+        judged = len({(group.axis, group.group) for group in report.candidates[0].groups})
+        figures = {
+            "faces": plain["faces"],
+            "groups_judged": judged,
+            **{name: found[name] for name in kept},
+            "bench": plain["bench"],
+        }
         share = max(_shares(report.candidates[0], self._budget), default=0.0)
         return Verdict(tuple(failures(report, self._budget)), share, figures)
 

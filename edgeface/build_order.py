@@ -158,4 +158,6 @@ def rebuild_command(order: Order) -> str:
     words += ["--labels", str(order.labels)] if order.labels else []
     words += ["--no-gate"] if order.gate is False else []
     words += ["--gate", str(order.gate)] if isinstance(order.gate, Path) else []
+    words += [] if order.search else ["--no-search"]
+    words += [] if order.limit is None else ["--limit", str(order.limit)]
     return shlex.join([*words, "-o", str(order.out)])

@@ -18,6 +18,8 @@ from edgeface.errors import ConfigError
 from edgeface.spec import MODEL_KEY
 
 _USUAL_BATCH = 8
+_USUAL_SHARE = 4
+"""Tactics are chosen for batches of eight, or a quarter of the largest: who asks for 256 does not send eight."""
 _CROPS_INPUT, _IMAGE_INPUT = "crops", "image"
 
 
@@ -112,7 +114,7 @@ def profiles(job: Job) -> dict[str, Any]:
 
     largest = job.order.recipe.max_batch
     fixed = job.order.recipe.dla is not None
-    smallest, usual = (largest, largest) if fixed else (1, min(_USUAL_BATCH, largest))
+    smallest, usual = (largest, largest) if fixed else (1, min(max(_USUAL_BATCH, largest // _USUAL_SHARE), largest))
     if MODEL_KEY in job.metadata:
         side = model_spec(job.order.model).input_size
         return {_CROPS_INPUT: Profile(*((batch, side, side, 3) for batch in (smallest, usual, largest)))}

@@ -210,6 +210,30 @@ def test_a_verdict_by_another_budget_does_not_count(order: Callable[..., Order],
     assert build_engine(order(gate=strict)).fresh
 
 
+def test_a_verdict_on_other_faces_does_not_count(order: Callable[..., Order], tmp_path: Path) -> None:
+    wanted = order()
+    built = build_engine(wanted)
+    more = tmp_path / "more"
+    name = add_person(more, (110, 0, 0), 1, 20)
+    assert not build_engine(order()).fresh
+    again = build_engine(order(data=(*wanted.data, more)))
+    assert again.fresh
+    assert (again.passport.key, again.passport.gate["faces"]) == (built.passport.key, 7), name
+
+
+def test_a_searched_engine_is_none_without_search(order: Callable[..., Order]) -> None:
+    assert build_engine(order(darkness=3)).fresh
+    assert not build_engine(order(darkness=3)).fresh
+    with pytest.raises(ParityError):
+        build_engine(order(darkness=3, search=False))
+
+
+def test_the_gate_says_where_it_saw_no_group(order: Callable[..., Order]) -> None:
+    said = Said()
+    assert build_engine(order(), said).passport.gate["groups_judged"] == 0
+    assert said.notes == ["no group of fold 1 is large enough to be judged: the verdict is on all faces only"]
+
+
 def test_a_spoilt_calibration_fails_the_gate_and_writes_nothing(order: Callable[..., Order]) -> None:
     wanted = order(darkness=3, search=False)
     with pytest.raises(ParityError) as missed:
