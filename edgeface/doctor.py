@@ -35,7 +35,7 @@ _PACKAGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("rich", ("rich",), CORE),
     ("torch", ("torch",), "train"),
     ("torchvision", ("torchvision",), "train"),
-    ("onnx", ("onnx",), "train"),
+    ("onnx", ("onnx",), "quantize"),
     ("onnxscript", ("onnxscript",), "train"),
     ("onnxsim", ("onnxsim",), "train"),
     ("sklearn", ("scikit-learn",), "train"),
@@ -46,7 +46,12 @@ _PACKAGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("uvicorn", ("uvicorn",), "serve"),
 )
 """Module, the distributions that may hold it (the first is the one to install), the extra that brings it."""
-_PURPOSES = {"train": "training and exporting", "gpu": "running on the GPU", "serve": "the web page"}
+_PURPOSES = {
+    "train": "training and exporting",
+    "quantize": "int8 and fp16",
+    "gpu": "running on the GPU",
+    "serve": "the web page",
+}
 _H264_ENCODER = "libx264"
 _MODELS = ("detector.onnx", "attributes.onnx")
 

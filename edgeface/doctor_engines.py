@@ -115,5 +115,5 @@ def _gpu_precisions(gpu: Gpu) -> Facts:
     return {
         "fp32": "yes",
         "fp16": says(_FLOAT16_FROM, "fast float16"),
-        "int8": says(_INT8_FROM, "int8 tensor cores") + "",
+        "int8": says(_INT8_FROM, "int8 tensor cores"),
     }

@@ -38,18 +38,10 @@ def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
 
 def toml_value(text: str) -> Any:
     """One value as TOML writes it (``3``, ``[1, 2]``, ``"text"``). Raises ``ValueError``."""
-    return _tomllib().loads(f"value = {text}")["value"]
+    return tomllib.loads(f"value = {text}")["value"]
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """A clause for messages: that there is no such key, and which known one is nearest."""
     near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)
     return f"no key `{key}`" + (f", the nearest is `{near[0]}`" if near else "")
-
-
-def _tomllib() -> Any:
-    try:
-        import tomllib
-    except ModuleNotFoundError:  # Python 3.10
-        import tomli as tomllib
-    return tomllib
