@@ -121,8 +121,8 @@ def find_look_alikes(sets: dict[str, list[FaceSet]]) -> list[LookAlike]:
 def exclude_list(look_alikes: Sequence[LookAlike]) -> str:
     """The text of an ``exclude`` file: a line of explanation and the names, each once, in order."""
     head = (
-        "# Pictures of folds 3 to 9 that nearly equal one of folds 0 to 2 (the same photograph under another date, often\n"
-        "# with another age), and of fold 2 that nearly equal one of folds 0 and 1: training leaves them out.\n"
+        "# Pictures of folds 3 to 9 that nearly equal one of folds 0 to 2 (the same photograph under another date,\n"
+        "# often with another age), and of fold 2 that nearly equal one of folds 0 and 1: training leaves them out.\n"
         "# Found by: python -m trainer report data RECIPE\n"
     )
     return head + "".join(f"{name}\n" for name in sorted({_listed(item) for item in look_alikes}))
