@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,17 @@ class Context:
 
         return now
 
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """What was made in here is freed where it fails half-way."""
+        first = self._next
+        try:
+            yield
+        except BaseException:
+            for key in sorted((key for key in self._releases if key >= first), reverse=True):
+                self._releases.pop(key)()
+            raise
+
     def free_bytes(self) -> int:
         """Memory of the GPU that nobody uses."""
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
@@ -139,9 +150,7 @@ class PinnedBuffer:
         self.size = max(size, 1)
         self._pointer = context.handle("cuMemHostAlloc", self.size, _MAPPED if mapped else 0)
         self.free = context.on_close(lambda: context.call("cuMemFreeHost", self._pointer))
-        self.array: NDArray[np.uint8] = np.ctypeslib.as_array(
-            (ctypes.c_uint8 * self.size).from_address(self._pointer)
-        )
+        self.array: NDArray[np.uint8] = np.ctypeslib.as_array((ctypes.c_uint8 * self.size).from_address(self._pointer))
         self.address = 0
         if mapped:
             made = ctypes.c_uint64()
@@ -228,19 +237,19 @@ class Stream:
         except BaseException:
             self._abandon_capture()
             raise
-        made.append(self._instantiated(self._context.handle("cuStreamEndCapture", self.handle), copies))
+        made.append(self._instantiated(self._end_capture(), copies))
+
+    def _end_capture(self) -> ctypes.c_void_p:
+        graph = ctypes.c_void_p()
+        self._context.call("cuStreamEndCapture", self.handle, ctypes.byref(graph))
+        return graph
 
     def _abandon_capture(self) -> None:
-        """A failed call has ended the capture already; the stream has to leave it all the same."""
-        try:
-            graph = ctypes.c_void_p()
-            self._context.driver.call("cuStreamEndCapture", self.handle, ctypes.byref(graph))
-            if graph.value:
-                self._context.driver.call("cuGraphDestroy", graph)
-        except BackendError:
-            return
+        """Have the stream leave its capture, which the failed call may have ended already."""
+        with suppress(BackendError):
+            self._context.call("cuGraphDestroy", self._end_capture())
 
-    def _instantiated(self, graph: int, copies: list[Entry]) -> Graph:
+    def _instantiated(self, graph: ctypes.c_void_p, copies: list[Entry]) -> Graph:
         context = self._context
         try:
             handle = context.handle("cuGraphInstantiateWithFlags", graph, 0)

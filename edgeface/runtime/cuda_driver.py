@@ -62,9 +62,9 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
 
 _NO_MEMORY, _NO_DEVICE, _DRIVER_TOO_OLD = 2, 100, (35, 222, 803)
 _ADVICE = {
-    _NO_MEMORY: "the GPU's memory is full: close other programs or use a smaller --detector size",
+    _NO_MEMORY: "the GPU's memory is full: close other programs or run smaller frames",
     _NO_DEVICE: "the driver finds no GPU",
-    **{code: "the GPU's driver is older than what it is asked to run: update the driver" for code in _DRIVER_TOO_OLD},
+    **dict.fromkeys(_DRIVER_TOO_OLD, "the GPU's driver is older than what it is asked to run: update the driver"),
     209: "the compiled kernels are for another GPU: delete the folder `kernels` in edgeface's cache",
     700: "a kernel touched memory that is not its own; this is a bug, please report it with the command",
     999: "the driver failed; a suspended or updated machine may need a restart",

@@ -100,7 +100,8 @@ class CopyLedger:
     @contextmanager
     def capturing(self) -> Iterator[list[Entry]]:
         """Events in here are not counted but handed over, for ``replay`` at every launch of the graph."""
-        self._captured = entries = []
+        entries: list[Entry] = []
+        self._captured = entries
         try:
             yield entries
         finally:

@@ -9,7 +9,7 @@
 
 #if __has_include(<cuda.h>)
 #include <cuda.h>  // the compiler then checks every signature below
-#undef cuMemAlloc
+#undef cuEventElapsedTime  // CUDA 13 renames it for new programs; drivers keep the old name
 #else
 enum CUresult { CUDA_SUCCESS, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERROR_NO_BINARY_FOR_GPU = 209,
                 CUDA_ERROR_NOT_FOUND = 500, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED = 901 };

@@ -52,9 +52,7 @@ def assert_same(found: Faces, wanted: Faces) -> None:
     share=st.floats(0.001, 0.5),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_faces_are_the_same(
-    width: int, height: int, threshold: float, iou: float, share: float, seed: int
-) -> None:
+def test_faces_are_the_same(width: int, height: int, threshold: float, iou: float, share: float, seed: int) -> None:
     spec = DetectorSpec("random", longest_px=160, score_threshold=threshold, nms_iou=iou)
     fit = letterbox(width, height, spec.longest_px, spec.multiple, spec.upscale)
     maps = maps_of(fit, seed, share)

@@ -101,9 +101,7 @@ def test_letterbox_is_the_same(width: int, height: int, longest: int, multiple: 
 
 
 @settings(max_examples=200)
-@given(
-    width=st.integers(1, 300), height=st.integers(1, 300), longest=st.integers(32, 160), padding=st.integers(0, 7)
-)
+@given(width=st.integers(1, 300), height=st.integers(1, 300), longest=st.integers(32, 160), padding=st.integers(0, 7))
 def test_canvas_is_the_same(width: int, height: int, longest: int, padding: int) -> None:
     image = picture(width, height, padding)
     fit = letterbox(width, height, longest, 32, 2.0)
@@ -131,9 +129,7 @@ def test_similarity_of_the_golden_vectors() -> None:
         np.testing.assert_allclose(found, matrix, rtol=1e-12, atol=1e-9)
 
 
-@given(
-    st.lists(st.floats(-1e4, 1e4), min_size=10, max_size=10), st.floats(0.01, 100), st.floats(-math.pi, math.pi)
-)
+@given(st.lists(st.floats(-1e4, 1e4), min_size=10, max_size=10), st.floats(0.01, 100), st.floats(-math.pi, math.pi))
 def test_similarity_is_the_same(values: list[float], scale: float, turn: float) -> None:
     source = np.reshape(values, (5, 2))
     target = template(112, 0.4, 0.5)

@@ -1,0 +1,108 @@
+"""Frames that are in the GPU's memory already: PyTorch's and CuPy's tensors and decoders' surfaces, without a copy."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+from edgeface.errors import ImageError
+
+FORMATS = ("rgb", "bgr", "nv12")
+_CUDA, _UINT = 2, 1  # kDLCUDA and kDLUInt in dlpack.h
+
+
+@dataclass(frozen=True)
+class DeviceFrame:
+    """A picture at ``address``, ``stride`` bytes from row to row.
+
+    ``layout`` "rgb" or "bgr": uint8 ``[H, W, 3]``; "nv12": uint8 ``[H + (H + 1) // 2, W]``, the rows of Cb and Cr below
+    those of Y. ``full_range`` and ``bt709`` say how NV12 becomes RGB. ``owner`` keeps the memory alive.
+    """
+
+    address: int
+    width: int
+    height: int
+    stride: int
+    layout: str = "rgb"
+    bt709: bool = False
+    full_range: bool = False
+    owner: Any = None
+
+
+def device_frame(tensor: Any, layout: str = "rgb", bt709: bool = False, full_range: bool = False) -> DeviceFrame:
+    """The frame in a tensor on the GPU, by ``__cuda_array_interface__`` or DLPack, without a copy.
+
+    The producer's work on the tensor must be finished. Raises ``ImageError`` for anything else than a uint8 picture of
+    the given ``layout`` whose pixels lie next to each other.
+    """
+    if layout not in FORMATS:
+        raise ImageError(f"layout: expected one of {', '.join(FORMATS)}, found `{layout}`")
+    if hasattr(tensor, "__cuda_array_interface__"):
+        address, shape, strides = _from_interface(tensor.__cuda_array_interface__)
+        owner = tensor
+    elif hasattr(tensor, "__dlpack__"):
+        owner = tensor.__dlpack__()
+        address, shape, strides = _from_capsule(owner)
+    else:
+        raise ImageError(f"expected a tensor on a GPU, found {type(tensor).__name__}")
+    wanted_dims, pixel = (2, (1,)) if layout == "nv12" else (3, (3, 1))
+    if len(shape) != wanted_dims or 0 in shape or (layout != "nv12" and shape[2] != 3) or strides[1:] != pixel:
+        kind = "[H * 3 / 2, W]" if layout == "nv12" else "[H, W, 3]"
+        raise ImageError(
+            f"expected {kind} with its pixels next to each other, found {list(shape)} with strides {strides}"
+        )
+    height = shape[0] if layout != "nv12" else shape[0] * 2 // 3
+    return DeviceFrame(address, shape[1], height, strides[0], layout, bt709, full_range, owner)
+
+
+def _from_interface(interface: dict[str, Any]) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    if interface["typestr"] != "|u1":
+        raise ImageError(f"expected a picture of uint8 on the GPU, found the type {interface['typestr']}")
+    shape = tuple(interface["shape"])
+    return int(interface["data"][0]), shape, tuple(interface.get("strides") or _packed(shape))
+
+
+class _Device(ctypes.Structure):
+    _fields_ = [("kind", ctypes.c_int32), ("index", ctypes.c_int32)]
+
+
+class _Type(ctypes.Structure):
+    _fields_ = [("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16)]
+
+
+class _Tensor(ctypes.Structure):
+    """DLTensor of dlpack.h."""
+
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("device", _Device),
+        ("ndim", ctypes.c_int32),
+        ("dtype", _Type),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    ]
+
+
+def _from_capsule(capsule: Any) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """The capsule is only looked into: as long as it lives unused, its tensor does."""
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.argtypes, pointer.restype = (ctypes.py_object, ctypes.c_char_p), ctypes.c_void_p
+    tensor = _Tensor.from_address(pointer(capsule, b"dltensor"))
+    if tensor.device.kind != _CUDA:
+        raise ImageError("expected a tensor on a GPU, found one in the host's memory: pass it as a NumPy array")
+    kind = tensor.dtype
+    if (kind.code, kind.bits, kind.lanes) != (_UINT, 8, 1):
+        raise ImageError(f"expected a picture of uint8 on the GPU, found {kind.bits} bits of DLPack's type {kind.code}")
+    shape = tuple(tensor.shape[axis] for axis in range(tensor.ndim))
+    strides = tuple(tensor.strides[axis] for axis in range(tensor.ndim)) if tensor.strides else _packed(shape)
+    return (tensor.data or 0) + tensor.byte_offset, shape, strides
+
+
+def _packed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides in bytes of a uint8 tensor without gaps."""
+    strides = [1]
+    for size in reversed(shape[1:]):
+        strides.insert(0, strides[0] * size)
+    return tuple(strides)

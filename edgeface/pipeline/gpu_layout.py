@@ -1,0 +1,86 @@
+"""Where a frame's answers lie: one block of the GPU's memory that comes down in one copy.
+
+The number of faces, then every output of the attribute network for the largest bucket, then the faces themselves: a
+copy of the block's beginning holds all attributes and as many faces as it is long.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeface.cuda import FACE_BYTES, FACE_FLOATS, LIMIT
+from edgeface.errors import SpecError
+from edgeface.runtime.base import TensorInfo
+from edgeface.types import Attributes, Faces
+
+BUCKETS = (1, 2, 4, 8, 16, 32)
+"""How many faces a captured sequence answers; more are answered in rounds."""
+HEADS = ("age", "age_std", "gender", "race")
+_ALIGNMENT = 256
+
+
+def bucket_for(count: int) -> int:
+    """The smallest bucket that holds ``count`` faces, or the largest."""
+    return next((bucket for bucket in BUCKETS if bucket >= count), BUCKETS[-1])
+
+
+@dataclass(frozen=True)
+class ResultLayout:
+    """Byte offsets of each output and of the faces."""
+
+    outputs: Mapping[str, tuple[TensorInfo, int]]
+    faces: int
+
+    @classmethod
+    def of(cls, outputs: tuple[TensorInfo, ...]) -> ResultLayout:
+        """Raises ``SpecError`` where an output of the heads is missing or has a free size."""
+        places, offset = {}, _ALIGNMENT
+        for info in outputs:
+            row = [size for size in info.shape[1:] if size is not None]
+            if len(row) + 1 != len(info.shape):
+                raise SpecError(f"output `{info.name}` has the shape {info.shape}, expected only its batch to be free")
+            places[info.name] = (info, offset)
+            size = BUCKETS[-1] * math.prod(row) * info.dtype.itemsize
+            offset += -(-size // _ALIGNMENT) * _ALIGNMENT
+        missing = [name for name in HEADS if name not in places]
+        if missing:
+            raise SpecError(f"the attribute network lacks the output {', '.join(missing)}; export the model again")
+        return cls(places, offset)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole block."""
+        return self.length(LIMIT)
+
+    def length(self, faces: int) -> int:
+        """Bytes of the beginning that holds everything about the first ``faces`` faces."""
+        return self.faces + FACE_BYTES * min(faces, LIMIT)
+
+    def addresses(self, block: int) -> dict[str, int]:
+        """The address of every output in a block."""
+        return {name: block + offset for name, (_, offset) in self.outputs.items()}
+
+    def count(self, block: NDArray[np.uint8]) -> int:
+        """How many faces the frame has."""
+        return int(block[:4].view(np.int32)[0])
+
+    def read_faces(self, block: NDArray[np.uint8], first: int, end: int) -> Faces:
+        """Faces from ``first`` up to ``end``."""
+        part = block[self.faces + FACE_BYTES * first : self.faces + FACE_BYTES * end]
+        rows = part.view(np.float32).reshape(-1, FACE_FLOATS)
+        return Faces(rows[:, :4], rows[:, 4], rows[:, 5:].reshape(-1, 5, 2))
+
+    def read_attributes(self, block: NDArray[np.uint8], count: int) -> Attributes:
+        """The heads of the first ``count`` crops of the round."""
+        return Attributes(*(self._output(block, name, count) for name in HEADS))
+
+    def _output(self, block: NDArray[np.uint8], name: str, count: int) -> NDArray[np.float32]:
+        info, offset = self.outputs[name]
+        shape = (count, *(size or 0 for size in info.shape[1:]))
+        size = math.prod(shape) * info.dtype.itemsize
+        return np.asarray(block[offset : offset + size].view(info.dtype).reshape(shape), np.float32)

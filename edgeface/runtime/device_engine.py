@@ -1,0 +1,40 @@
+"""Networks that read and write the GPU's memory: what the GPU pipeline needs of a run time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from edgeface.runtime.base import TensorInfo
+
+Shape = tuple[int, ...]
+
+
+class DeviceCall(Protocol):
+    """A network bound to addresses and shapes."""
+
+    def enqueue(self, stream: int) -> None:
+        """Queue one inference; nothing is allocated or waited for after the first. Raises ``BackendError``."""
+        ...
+
+
+class DeviceEngine(Protocol):
+    """A loaded network on one GPU, used by the thread that owns the GPU's context."""
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]: ...
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]: ...
+
+    @property
+    def device(self) -> str: ...
+
+    def bind(self, shapes: Mapping[str, Shape], addresses: Mapping[str, int]) -> DeviceCall:
+        """A call for inputs of these ``shapes`` with every tensor at its address, inputs and outputs alike.
+
+        Raises ``BackendError`` for a shape the network does not take.
+        """
+        ...
+
+    def close(self) -> None: ...
