@@ -29,6 +29,7 @@ LAYERS = (
         "edgeface.recipe",
         "edgeface.passport",
         "edgeface.runtime",
+        "edgeface.cuda",
         "edgeface.images",
         "edgeface.quantization",
         "edgeface.quantize",
