@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeface.cli import options
+from edgeface.errors import ConfigError
 
 if TYPE_CHECKING:
     from edgeface.pipeline.chips import Detector
@@ -17,13 +18,12 @@ if TYPE_CHECKING:
 Artefacts = Annotated[
     list[Path], typer.Argument(metavar="ARTEFACT…", help="Checkpoints (.pt), programs (.pt2), .onnx files, engines.")
 ]
-Data = Annotated[
-    list[Path],
-    typer.Option(
-        metavar="DIR-OR-ZIP",
-        help="Labelled faces, repeatable; a folder with a labels.csv is FairFace's form, else names are UTKFace's.",
-    ),
-]
+_DATA = typer.Option(
+    metavar="DIR-OR-ZIP",
+    help="Labelled faces, repeatable; a folder with a labels.csv is FairFace's form, else names are UTKFace's.",
+)
+Data = Annotated[list[Path], _DATA]
+OptionalData = Annotated[list[Path] | None, _DATA]
 Labels = Annotated[Path | None, typer.Option(metavar="CSV", help="FairFace's label file for all of --data.")]
 Folds = Annotated[str, typer.Option(metavar="F", help="Folds to judge on: 1 or 0,1 or 2-9, or all.")]
 Crops = Annotated[bool, typer.Option("--crops", help="No detector: the centre square of each picture is the crop.")]
@@ -80,7 +80,11 @@ def report_models(
 
 def calibrate(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="last.pt of a run.")],
-    data: Data,
+    data: OptionalData = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(metavar="CHECKPOINT", help="Take this run's calibration, as for a twin trained on all folds."),
+    ] = None,
     labels: Labels = None,
     folds: Annotated[str, typer.Option(metavar="F", help="Folds to fit on, none of them trained on.")] = "2",
     race_floor: Annotated[
@@ -101,9 +105,14 @@ def calibrate(
     from edgeface import datasets
     from edgeface.cli.output import say_json
     from trainer.evaluation.data import find_sets
-    from trainer.evaluation.recalibrate import recalibrate
+    from trainer.evaluation.recalibrate import recalibrate, take_calibration
 
-    sets = find_sets(data, labels, datasets.parse_folds(folds), limit)
+    if (like is None) == (not data):
+        raise ConfigError("calibrate: expected either --data with held-out faces or --like another checkpoint")
+    if like is not None:
+        say_json(take_calibration(checkpoint, like, out or checkpoint))
+        return
+    sets = find_sets(data or [], labels, datasets.parse_folds(folds), limit)
     say_json(recalibrate(checkpoint, sets, _finder(crops, detector), race_floor, out or checkpoint, device))
 
 

@@ -22,7 +22,7 @@ from trainer.calibration import Calibration  # noqa: E402
 from trainer.config import Config  # noqa: E402
 from trainer.evaluation.artefacts import names_of, open_artefact  # noqa: E402
 from trainer.evaluation.data import find_sets  # noqa: E402
-from trainer.evaluation.recalibrate import recalibrate  # noqa: E402
+from trainer.evaluation.recalibrate import recalibrate, take_calibration  # noqa: E402
 from trainer.models import build_net  # noqa: E402
 from trainer.program import save_program  # noqa: E402
 
@@ -59,8 +59,8 @@ def test_evaluate_prints_models_side_by_side(tiny_model: Path, checkpoint: Path,
     wanted = ["--data", str(people), "--folds", "all", "--crops", "--json", str(figures)]
     done = CliRunner().invoke(app, ["evaluate", str(tiny_model), str(checkpoint), *wanted], catch_exceptions=False)
     assert done.exit_code == 0
-    header, rows = done.stdout.splitlines()[1], done.stdout
-    assert "tiny" in header and "last" in header and "race: accuracy" in rows
+    header = next(line for line in done.stdout.splitlines() if "tiny" in line)
+    assert header.split() == ["tiny", "last"] and "race: accuracy" in done.stdout
     report = json.loads(figures.read_text())
     found = report["results"]["utkface"]
     assert set(found) == {"tiny", "last"} and found["tiny"]["n"] == 80
@@ -95,6 +95,19 @@ def test_calibrating_changes_the_answers_that_are_exported(people: Path, tmp_pat
 def test_calibrating_on_training_pictures_is_refused(people: Path, checkpoint: Path) -> None:
     with pytest.raises(ConfigError, match="folds 3 were trained on, so they flatter the network"):
         recalibrate(checkpoint, find_sets([people], folds={3}), None, 0.0, checkpoint, "cpu")
+
+
+def test_a_twin_lends_its_calibration(checkpoint: Path, tmp_path: Path) -> None:
+    twin = write_checkpoint(tmp_path / "twin.pt", SMALL)
+    with pytest.raises(ConfigError, match="twin.pt` carries no calibration; fit one first"):
+        take_calibration(checkpoint, twin, tmp_path / "new.pt")
+    fitted = Calibration(age_std_scale=1.5, race_temperature=0.8)
+    torch.save({**torch.load(twin, weights_only=True), "calibration": fitted.to_dict()}, twin)
+    wanted = ["calibrate", str(checkpoint), "--like", str(twin), "-o", str(tmp_path / "new.pt")]
+    CliRunner().invoke(app, wanted, catch_exceptions=False)
+    assert open_artefact(tmp_path / "new.pt", "cpu").net.calibration == fitted  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="expected either --data with held-out faces or --like"):
+        CliRunner().invoke(app, ["calibrate", str(checkpoint)], catch_exceptions=False)
 
 
 def test_the_report_is_written(tiny_model: Path, tiny_detector: Path, people: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -43,9 +43,7 @@ def recalibrate(
         cut: LabelledCrops = item.crops(estimator.spec, detector)
         parts[item.name] = (attributes_of(estimator.net, cut.pixels, estimator.device, Calibration()), cut.labels)
     fitted = fit_answers(*_joined(list(parts.values())), race_floor)
-    state = {**checkpoints.read(checkpoint), "calibration": fitted.to_dict()}
-    with atomic_path(out) as temporary:
-        torch.save(state, temporary)
+    _write(checkpoint, fitted, out)
     told = {
         name: {"before": _told(said, labels), "after": _told(calibrated(said, fitted), labels)}
         for name, (said, labels) in parts.items()
@@ -53,11 +51,34 @@ def recalibrate(
     return {"checkpoint": str(out), "calibration": fitted.to_dict(), "figures": plain(told)}
 
 
+def take_calibration(checkpoint: Path, like: Path, out: Path) -> dict[str, Any]:
+    """Write the calibration of the run ``like`` into a copy of ``checkpoint`` at ``out``.
+
+    For final weights, trained on every fold but the test's: nothing is left to fit on, and a twin that left some out
+    errs much the same. Raises ``ConfigError`` where ``like`` was never calibrated.
+    """
+    raw = checkpoints.read(like).get("calibration")
+    if not raw:
+        raise ConfigError(
+            f"`{like}` carries no calibration; fit one first: python -m trainer calibrate {like} --data …"
+        )
+    fitted = Calibration.from_dict(raw)
+    _write(checkpoint, fitted, out)
+    return {"checkpoint": str(out), "calibration": fitted.to_dict(), "like": str(like)}
+
+
+def _write(checkpoint: Path, fitted: Calibration, out: Path) -> None:
+    state = {**checkpoints.read(checkpoint), "calibration": fitted.to_dict()}
+    with atomic_path(out) as temporary:
+        torch.save(state, temporary)
+
+
 def _refuse_trained(sets: Sequence[JudgedSet], trained: Sequence[int]) -> None:
     seen = {face.fold for item in sets for faces in item.faces for face in faces.faces} & set(trained)
     if seen:
         folds = ", ".join(map(str, sorted(seen)))
-        raise ConfigError(f"folds {folds} were trained on, so they flatter the network; calibrate on others: --folds 2")
+        found = f"folds {folds} were trained on, so they flatter the network"
+        raise ConfigError(f"{found}; calibrate on others with --folds, or take another run's calibration with --like")
 
 
 def _joined(parts: Sequence[tuple[Attributes, Labels]]) -> tuple[Attributes, Labels]:

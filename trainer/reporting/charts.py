@@ -6,10 +6,12 @@ Each function takes the results by model name and gives a figure, or ``None`` wh
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import cycle
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
 from trainer.evaluation.scores import CS_YEARS
@@ -17,6 +19,8 @@ from trainer.evaluation.scores import CS_YEARS
 Results = Mapping[str, Mapping[str, Any]]
 
 _COLOURS = ("#2f6690", "#d1653b", "#4c8c4a", "#8a5a9c", "#b8962e", "#5a626c")
+_FEWEST = 10
+"""Bins of a reliability diagram with fewer faces are left out: they jump about by chance."""
 _GREY, _BAND = "#9aa3ad", "#e4efe4"
 _LABELS = {
     "age_mae": "age error, years",
@@ -46,8 +50,9 @@ def cumulative(results: Results) -> Figure | None:
     if not curves:
         return None
     figure, (axes,) = _figure(6.4, 3.6)
-    for (name, curve), colour in zip(curves.items(), _colours(results, curves)):
-        axes.plot(CS_YEARS, curve, marker="o", markersize=3, color=colour, label=name)
+    for name, _, colour in _painted(results):
+        if name in curves:
+            axes.plot(CS_YEARS, curves[name], marker="o", markersize=3, color=colour, label=name)
     axes.set(xlabel="years off at most", ylim=(0, 1), xlim=(0, CS_YEARS[-1]))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.legend(frameon=False, loc="lower right")
@@ -60,14 +65,13 @@ def bands(results: Results) -> Figure | None:
         return None
     figure, (axes,) = _figure(7.2, 3.6)
     width = 0.8 / len(results)
-    for number, ((name, found), colour) in enumerate(zip(results.items(), _COLOURS)):
+    for number, (_, found, colour) in enumerate(_painted(results)):
         values = [found["age"]["bands"].get(band, {}).get("mae", 0.0) for band in names]
         places = [place - 0.4 + width * (number + 0.5) for place in range(len(names))]
-        axes.bar(places, values, width * 0.92, color=colour, label=name)
+        axes.bar(places, values, width * 0.92, color=colour)
     axes.set_xticks(range(len(names)), names)
     axes.set(xlabel="age, years", ylabel="error, years")
-    axes.margins(y=0.2)
-    axes.legend(frameon=False, ncols=2, loc="upper left")
+    _legend(figure, results)
     return figure
 
 
@@ -109,19 +113,17 @@ def groups(results: Results) -> Figure | None:
         return None
     figure, axes = _figure(3.3 * len(figures) + 1.2, 0.26 * len(rows) + 1.2, columns=len(figures), share_y=True)
     for panel, name in zip(axes, figures):
-        for (model, found), colour in zip(results.items(), _COLOURS):
-            points = [
-                (_rows(found)[row][name], rows.index(row))
-                for row in rows
-                if _known(_rows(found).get(row, {}).get(name))
-            ]
-            panel.plot(*zip(*points), "o", markersize=5, color=colour, label=model, alpha=0.85)
+        for _, found, colour in _painted(results):
+            rated = [(_rows(found).get(row, {}).get(name), place) for place, row in enumerate(rows)]
+            points = [(value, place) for value, place in rated if value is not None]
+            if points:
+                panel.plot(*zip(*points), "o", markersize=5, color=colour, alpha=0.85)
         panel.set_xlabel(_LABELS[name])
         if name != "age_mae":
-            panel.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            panel.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes[0].set_yticks(range(len(rows)), rows)
     axes[0].invert_yaxis()
-    _legend(figure, axes[0], len(results))
+    _legend(figure, results)
     return figure
 
 
@@ -137,14 +139,15 @@ def reliability(results: Results) -> Figure | None:
     figure, axes = _figure(4.2 * len(heads), 4.0, columns=len(heads))
     for panel, head in zip(axes, heads):
         panel.plot([0, 1], [0, 1], color=_GREY, linewidth=1)
-        for (name, found), colour in zip(results.items(), _COLOURS):
+        for name, found, colour in _painted(results):
             honest = found["honesty"][head]
-            if honest["bins"]:
-                _, sure, right = zip(*honest["bins"])
+            told = [(sure, right) for faces, sure, right in honest["bins"] if faces >= _FEWEST]
+            if told:
+                sure, right = zip(*told)
                 label = f"{name} (error {honest['ece']:.3f})"
                 panel.plot(sure, right, marker="o", markersize=4, color=colour, label=label)
         panel.set(title=head, xlabel="mean confidence", ylabel="accuracy", xlim=(0.2, 1), ylim=(0, 1))
-        panel.legend(frameon=False, fontsize=8, loc="upper left")
+        panel.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 
 
@@ -163,14 +166,14 @@ def coverage(results: Results) -> Figure | None:
     figure, (axes,) = _figure(7.2, 0.26 * len(rows) + 1.2)
     axes.axvspan(0.85, 0.95, color=_BAND, zorder=0)
     axes.axvline(0.9, color=_GREY, linewidth=1, zorder=1)
-    for (model, cells), colour in zip(values.items(), _COLOURS):
-        points = [(value, rows.index(name)) for name, value in cells.items()]
+    for model, _, colour in _painted(results):
+        points = [(value, rows.index(name)) for name, value in values[model].items()]
         if points:
-            axes.plot(*zip(*points), "o", markersize=5, color=colour, label=model, alpha=0.85)
+            axes.plot(*zip(*points), "o", markersize=5, color=colour, alpha=0.85)
     axes.set_yticks(range(len(rows)), rows)
     axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    _legend(figure, axes, len(results))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    _legend(figure, results)
     return figure
 
 
@@ -184,17 +187,20 @@ def robustness(results: Results) -> Figure | None:
     figure, axes = _figure(2.1 * len(causes) + 0.8, 1.9 * len(figures) + 0.9, rows=len(figures), columns=len(causes))
     for number, panel in enumerate(axes):
         name, cause = figures[number // len(causes)], causes[number % len(causes)]
-        for (model, found), colour in zip(judged.items(), _colours(results, judged)):
-            curve = [found["clean"].get(name), *found["causes"][cause]["figures"].get(name, [])]
+        for _, found, colour in _painted(results):
+            if "robustness" not in found:
+                continue
+            seen = found["robustness"]
+            curve = [seen["clean"].get(name), *seen["causes"][cause]["figures"].get(name, [])]
             if all(_known(value) for value in curve):
-                panel.plot(range(len(curve)), curve, marker="o", markersize=3, color=colour, label=model)
+                panel.plot(range(len(curve)), curve, marker="o", markersize=3, color=colour)
         _robust_axes(panel, name, number, len(causes), cause if number < len(causes) else "")
     _same_heights(axes, len(causes))
     last = axes[-len(causes) :]
     for panel, cause in zip(last, causes):
         amounts = "  ".join(f"{amount:g}" for amount in first["causes"][cause]["amounts"])
         panel.set_xlabel(f"{amounts}\n{first['causes'][cause]['unit']}", fontsize=8)
-    _legend(figure, axes[0], len(results))
+    _legend(figure, results)
     return figure
 
 
@@ -202,7 +208,7 @@ def _robust_axes(panel: Axes, name: str, number: int, columns: int, title: str) 
     panel.set_xticks(range(4))
     panel.set_title(title, fontsize=10)
     if name != "age_mae":
-        panel.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        panel.yaxis.set_major_formatter(PercentFormatter(1.0))
     if number % columns == 0:
         panel.set_ylabel(_LABELS[name], fontsize=9)
     else:
@@ -230,15 +236,15 @@ def _figure(
     return figure, axes
 
 
-def _legend(figure: Figure, axes: Axes, models: int) -> None:
+def _legend(figure: Figure, results: Results) -> None:
     """Names of the models above everything, where no point can lie under them."""
-    handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=min(models, 3), frameon=False)
+    handles = [Patch(color=colour, label=name) for name, _, colour in _painted(results)]
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 3), frameon=False)
 
 
-def _colours(results: Results, shown: Mapping[str, Any]) -> list[str]:
-    """The colours of those models that are shown, the same in every chart."""
-    return [colour for name, colour in zip(results, _COLOURS) if name in shown]
+def _painted(results: Results) -> list[tuple[str, Mapping[str, Any], str]]:
+    """Every model's name, figures and colour, the same in every chart."""
+    return [(name, found, colour) for (name, found), colour in zip(results.items(), cycle(_COLOURS))]
 
 
 def _known(value: float | None) -> bool:
