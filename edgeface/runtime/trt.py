@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgeface import machine
 from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
-from edgeface.passport import check_passport
+from edgeface.passport import Passport, check_passport
 from edgeface.runtime.base import Feed, TensorInfo, check_feed
 from edgeface.runtime.cuda import Device, find_gpu
 
@@ -32,7 +32,7 @@ except OSError as error:
         f"TensorRT is installed but cannot be loaded ({error}): install the one that fits this machine's CUDA"
     ) from error
 
-__all__ = ["Log", "TrtBackend", "bytes_of", "identity", "load", "trt"]
+__all__ = ["Log", "TrtBackend", "bytes_of", "identity", "load", "tensor_infos", "trt"]
 _DTYPES = {
     "FLOAT": "float32",
     "HALF": "float16",
@@ -59,20 +59,15 @@ class TrtBackend:
         self._gpu = find_gpu()
         passport = check_passport(path, identity())
         self._device: Device | None = Device()
-        log = Log()
-        with self._device.active():
-            self._engine = load(Path(path).read_bytes(), log, bool(passport.recipe.get("version_compatible")))
-            if self._engine is None:
-                raise ArtifactError(
-                    f"TensorRT {trt.__version__} refuses the engine `{path}` ({log.reason()}), "
-                    f"build it again: {passport.command}"
-                )
-            self._context = self._engine.create_execution_context()
-        names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
-        feeds = [name for name in names if self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
-        self._inputs = tuple(_tensor_info(self._engine, name) for name in feeds)
-        self._outputs = tuple(_tensor_info(self._engine, name) for name in names if name not in feeds)
-        smallest, _, largest = self._engine.get_tensor_profile_shape(feeds[0], 0)
+        self._log = Log()  # TensorRT may keep no reference of its own
+        try:
+            with self._device.active():
+                self._engine, self._context = _opened(Path(path), passport, self._log)
+            self._inputs, self._outputs = tensor_infos(self._engine)
+        except BaseException:
+            self._device.close()
+            raise
+        smallest, _, largest = self._engine.get_tensor_profile_shape(self._inputs[0].name, 0)
         self._batches = (smallest[0], largest[0])
 
     @property
@@ -123,7 +118,6 @@ class TrtBackend:
         return answers
 
     def _range(self, name: str) -> str:
-        assert self._engine is not None
         smallest, _, largest = (_sizes(shape) for shape in self._engine.get_tensor_profile_shape(name, 0))
         return f"this engine takes {smallest} to {largest}"
 
@@ -168,6 +162,23 @@ def identity() -> dict[str, str]:
     return {"gpu": gpu.name, "compute_capability": gpu.compute_capability, "tensorrt": trt.__version__}
 
 
+def _opened(path: Path, passport: Passport, log: Log) -> tuple[trt.ICudaEngine, trt.IExecutionContext]:
+    """The engine and a context to run it in. Raises ``ArtifactError``, ``BackendError`` where memory is short."""
+    engine = load(path.read_bytes(), log, bool(passport.recipe.get("version_compatible")))
+    if engine is None:
+        raise ArtifactError(
+            f"TensorRT {trt.__version__} refuses the engine `{path}` ({log.reason()}), build it again: "
+            f"{passport.command}"
+        )
+    context = engine.create_execution_context()
+    if context is None:
+        raise BackendError(
+            f"TensorRT {trt.__version__} cannot run the engine `{path}` ({log.reason()}); free memory of the GPU, or "
+            "build the engine with a smaller --max-batch"
+        )
+    return engine, context
+
+
 def load(engine: bytes, log: Log, version_compatible: bool) -> trt.ICudaEngine | None:
     """The engine, or ``None`` where this TensorRT or GPU refuses it; ``log`` then knows why."""
     runtime = trt.Runtime(log)
@@ -183,6 +194,14 @@ def bytes_of(memory: trt.IHostMemory) -> bytes:
 def _sizes(dims: trt.Dims) -> tuple[int, ...]:
     """A shape as a tuple; a free size is -1."""
     return tuple(dims[axis] for axis in range(len(dims)))
+
+
+def tensor_infos(engine: trt.ICudaEngine) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """An engine's inputs and outputs."""
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    feeds = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+    answers = [name for name in names if name not in feeds]
+    return tuple(_tensor_info(engine, name) for name in feeds), tuple(_tensor_info(engine, name) for name in answers)
 
 
 def _tensor_info(engine: trt.ICudaEngine, name: str) -> TensorInfo:

@@ -77,11 +77,12 @@ def build_plan(
     _choose_device(builder, config, recipe)
     _choose_compatibility(config, recipe)
     config.add_optimization_profile(_optimization_profile(builder, profiles))
-    _use_timing_cache(config, timing_cache, notes)
-    interrupted = _watch(config, progress)
+    held = _use_timing_cache(config, timing_cache, notes)
+    monitor, stopped_by = _watch(config, progress)
     plan = builder.build_serialized_network(network, config)
-    if interrupted:
-        raise KeyboardInterrupt
+    del held, monitor  # until here, since the builder's configuration may not own them
+    if stopped_by:
+        raise stopped_by[0]
     if plan is None:
         raise BackendError(f"TensorRT {trt.__version__} cannot build `{model}`: {log.reason()}")
     engine = bytes_of(plan)
@@ -165,19 +166,24 @@ def _optimization_profile(builder: trt.Builder, profiles: Mapping[str, Profile])
     return profile
 
 
-def _use_timing_cache(config: trt.IBuilderConfig, timing_cache: bytes, notes: list[str]) -> None:
+def _use_timing_cache(config: trt.IBuilderConfig, timing_cache: bytes, notes: list[str]) -> trt.ITimingCache:
     """Tactics' measured times of earlier builds; they hold for one release on one GPU model only."""
     cache = config.create_timing_cache(timing_cache)
     if cache is None or not config.set_timing_cache(cache, False):
         notes.append("the timing cache is of another TensorRT or GPU: it is left aside and written anew")
-        config.set_timing_cache(config.create_timing_cache(b""), False)
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)
+    return cache
 
 
-def _watch(config: trt.IBuilderConfig, progress: Progress | None) -> list[bool]:
-    """Report the build's phases where TensorRT can. The list returned is filled when Ctrl-C stopped the build."""
-    interrupted: list[bool] = []
+def _watch(config: trt.IBuilderConfig, progress: Progress | None) -> tuple[object, list[BaseException]]:
+    """Report the build's phases where TensorRT can: the monitor, and a list for what stops the build (Ctrl-C).
+
+    An exception that left a callback would end the process, and only ``step_complete`` can stop a build.
+    """
+    stopped_by: list[BaseException] = []
     if not hasattr(trt, "IProgressMonitor") or not hasattr(config, "progress_monitor"):
-        return interrupted
+        return None, stopped_by
 
     monitor = trt.IProgressMonitor
 
@@ -187,22 +193,28 @@ def _watch(config: trt.IBuilderConfig, progress: Progress | None) -> list[bool]:
             self._steps: dict[str, int] = {}
 
         def phase_start(self, phase_name: str, parent_phase: str, num_steps: Any) -> None:
-            self._steps[phase_name] = int(num_steps)
+            try:
+                self._steps[phase_name] = int(num_steps)
+            except BaseException as error:
+                stopped_by.append(error)
 
         def phase_finish(self, phase_name: str) -> None:
-            self._steps.pop(phase_name, None)
+            try:
+                self._steps.pop(phase_name, None)
+            except BaseException as error:
+                stopped_by.append(error)
 
         def step_complete(self, phase_name: str, step: Any) -> bool:
-            """False stops the build; an exception here would end the process."""
+            """False stops the build."""
             try:
-                if progress:
+                if progress and not stopped_by:
                     progress(phase_name, int(step) + 1, self._steps.get(phase_name, 0))
-            except KeyboardInterrupt:
-                interrupted.append(True)
-            return not interrupted
+            except BaseException as error:
+                stopped_by.append(error)
+            return not stopped_by
 
-    config.progress_monitor = Monitor()
-    return interrupted
+    config.progress_monitor = own = Monitor()
+    return own, stopped_by
 
 
 def _layers(engine: bytes, recipe: Recipe) -> dict[str, int]:
@@ -210,6 +222,9 @@ def _layers(engine: bytes, recipe: Recipe) -> dict[str, int]:
     loaded = load(engine, Log(), recipe.version_compatible)
     if loaded is None:
         return {}
-    report = json.loads(loaded.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
+    try:
+        report = json.loads(loaded.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
+    except ValueError:  # for people only, so an inspector that writes no JSON costs no engine
+        return {}
     layers = [layer for layer in report.get("Layers", ()) if isinstance(layer, dict)]
     return dict(Counter(str(o.get("Format/Datatype", "?")) for layer in layers for o in layer.get("Outputs", ())[:1]))
