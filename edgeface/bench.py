@@ -164,7 +164,7 @@ def paired_speedup(reference_ms: Samples, other_ms: Samples, seed: int = 0) -> S
 
 
 def block_resamples(values: Samples, seed: int) -> Samples:
-    """Resamples float64 ``[R, n]`` of a series, made of blocks of neighbours; up to 20 blocks, the rest is dropped."""
+    """Resamples float64 ``[R, n]`` of a series, made of 20 to 39 blocks of neighbours; what is left over is dropped."""
     size = max(len(values) // _BLOCKS, 1)
     blocks = values[: len(values) // size * size].reshape(-1, size)
     picked = np.random.default_rng(seed).integers(0, len(blocks), (_RESAMPLES, len(blocks)))

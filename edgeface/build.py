@@ -21,7 +21,7 @@ from edgeface.build_gate import GATE_FOLD, Gate, Judgement, faces_digest
 from edgeface.build_judges import read_gate
 from edgeface.build_order import Job, Order, look_up, rebuild_command
 from edgeface.build_steps import Reporter, Silence, engine_of, layer_precisions, quantised
-from edgeface.errors import ArtifactError, ConfigError, ParityError, SinkError
+from edgeface.errors import ArtifactError, ConfigError, EdgefaceError, ParityError, SinkError
 from edgeface.passport import Passport, load_passport
 from edgeface.quantization.flavour import precision_in
 
@@ -57,7 +57,7 @@ def build_engine(order: Order, reporter: Reporter | None = None) -> Built:
             with tempfile.TemporaryDirectory(prefix=f".{order.out.name}-", dir=order.out.parent) as folder:
                 return Built(order.out, _build(job, Path(folder), say), fresh=True)
         except OSError as error:
-            if isinstance(error, SinkError):
+            if isinstance(error, EdgefaceError):
                 raise
             raise SinkError(f"cannot write `{order.out}`: {error.strerror or error}") from error
 

@@ -6,7 +6,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from edgeface.artifact import atomic_path, cache_dir, detector_spec, model_spec
 from edgeface.build_order import Job
 from edgeface.datasets import find_faces
-from edgeface.errors import ConfigError
+from edgeface.errors import ConfigError, SinkError
 from edgeface.spec import MODEL_KEY
 
 _USUAL_BATCH = 8
@@ -92,15 +92,15 @@ def engine_of(job: Job, graph: Path, out: Path, say: Reporter) -> EngineDetails:
     parsed = graph.with_name("tensorrt.onnx")
     parsed.write_bytes(onnx_for_tensorrt(graph, float_weights=True))  # which every release reads; 8.6 reads no other
     cache = _timing_cache_path(job)
-    known = cache.read_bytes() if cache.is_file() else b""
+    timings = _read(cache)
     with say.progress("building") as report:
         plan = build_plan(
-            parsed, job.order.recipe, profiles(job), known, lambda phase, done, total: report(done, total or None)
+            parsed, job.order.recipe, profiles(job), timings, lambda phase, done, total: report(done, total or None)
         )
     for note in plan.notes:
         say.note(note)
     out.write_bytes(plan.engine)
-    with atomic_path(cache) as temporary:
+    with suppress(SinkError), atomic_path(cache) as temporary:  # without it the next build takes longer, that is all
         temporary.write_bytes(plan.timing_cache)
     return EngineDetails(plan.layers, hashlib.sha256(plan.timing_cache).hexdigest())
 
@@ -124,6 +124,14 @@ def profiles(job: Job) -> dict[str, Any]:
     step, longest = spec.multiple, -(-spec.longest_px // spec.multiple) * spec.multiple
     wide = -(-longest * 9 // (16 * step)) * step  # the height of a 16:9 picture
     return {_IMAGE_INPUT: Profile((1, step, step, 3), (1, wide, longest, 3), (largest, longest, longest, 3))}
+
+
+def _read(cache: Path) -> bytes:
+    """The bytes of a cache; none where it is missing or cannot be read."""
+    try:
+        return cache.read_bytes()
+    except OSError:
+        return b""
 
 
 def _timing_cache_path(job: Job) -> Path:
