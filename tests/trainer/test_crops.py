@@ -17,8 +17,8 @@ from edgeface.types import Faces, Image  # noqa: E402
 from tests.fixtures import tiny_detector  # noqa: E402, F401
 from tests.trainer.people import make_fairface, make_people, write_chip  # noqa: E402
 from trainer.config import Config  # noqa: E402
-from trainer.crops import Cut, cache_key, cached_crops  # noqa: E402
-from trainer.data import cut_of, epoch_order, load_samples  # noqa: E402
+from trainer.crops import Cut, Stack, cache_key, cached_crops, cached_masks  # noqa: E402
+from trainer.data import cut_of, load_samples  # noqa: E402
 
 
 @pytest.fixture
@@ -91,20 +91,49 @@ def test_unreadable_pictures_are_counted_and_left_out(config: Config) -> None:
     broken = sorted(Path(config.utkface[0]).glob("*_0_*.png"))[0]
     broken.write_text("no picture")
     loaded = load_samples(config)
-    assert loaded.unreadable["utkface"] == 1
+    assert loaded.unreadable["utkface"] == [broken.name]
     assert len(loaded.samples) == 48 + 24 - 1
 
 
-def test_an_epoch_sees_each_training_face_as_often_as_asked(config: Config) -> None:
-    config = dataclasses.replace(config, utkface_share=2.5, fairface_share=0.5)
+def test_manifests_join_the_others(config: Config, tmp_path: Path) -> None:
+    write_chip(tmp_path / "own" / "x.png", (255, 0, 0), 1)
+    (tmp_path / "own" / "faces.csv").write_text("path,age,race,fold\nx.png,15-24,3,5\n")
+    samples = load_samples(dataclasses.replace(config, manifests=(str(tmp_path / "own" / "faces.csv"),))).samples
+    (row,) = samples.rows([5], source=2)
+    targets = samples.targets(np.array([row]))
+    assert (int(targets.low), int(targets.high), int(targets.race), int(targets.gender)) == (15, 24, 3, -1)
+    assert samples.interval[row] == -1, "no age band holds 15 to 24"
+
+
+def test_excluded_pictures_are_not_trained_on(config: Config, tmp_path: Path) -> None:
     samples = load_samples(config).samples
-    order = epoch_order(samples, config, torch.Generator().manual_seed(0))
-    assert np.isin(samples.fold[order], config.train_folds).all()
-    utkface = samples.rows(config.train_folds, 0)
-    counts = np.bincount(order, minlength=len(samples))
-    assert set(counts[utkface]) <= {2, 3}
-    assert (counts[samples.rows(config.train_folds, 1)] <= 1).all()
-    assert abs(counts[utkface].sum() - 2.5 * len(utkface)) <= 1
+    trained, held_out = (samples.rows(folds, 0)[0] for folds in (config.train_folds, config.validation_folds))
+    fairface = samples.rows(config.train_folds, 1)[0]
+    names = [str(samples.name[row]) for row in (trained, held_out, fairface)]
+    other_format = names[0].replace(".png", ".jpg.chip.jpg")
+    (tmp_path / "names.txt").write_text(f"# look-alikes\n{other_format}\n{names[1]}\n\n{names[2]} # why\n")
+    loaded = load_samples(dataclasses.replace(config, exclude=str(tmp_path / "names.txt")))
+    gone = samples.fold != loaded.samples.fold
+    assert set(np.flatnonzero(gone)) == {trained, fairface} and loaded.excluded == 2
+    with pytest.raises(DataError, match="cannot read `nowhere.txt`, the names of pictures to leave out"):
+        load_samples(dataclasses.replace(config, exclude="nowhere.txt"))
+
+
+def test_pixels_are_mapped_not_copied(config: Config) -> None:
+    pixels = load_samples(config).samples.pixels
+    assert isinstance(pixels, Stack) and all(isinstance(part, np.memmap) for part in pixels.parts)
+    whole = np.asarray(pixels)
+    rows = np.array([70, 0, 49, 49, 3])
+    assert np.array_equal(pixels[rows], whole[rows]) and np.array_equal(pixels[5:60:7], whole[5:60:7])
+    assert np.array_equal(pixels[-1], whole[-1]) and len(pixels) == len(whole)
+    assert pixels[np.empty(0, np.int64)].shape == (0, 32, 32, 3)
+
+
+def test_masks_are_made_once(config: Config) -> None:
+    crops = cached_crops(open_faces(config.utkface[0]), cut_of(config), Path(config.cache), threads=1)
+    first = cached_masks(crops, lambda crop: crop[..., 0], "red", threads=2)
+    assert np.array_equal(first, np.asarray(crops.pixels)[..., 0])
+    assert np.array_equal(cached_masks(crops, lambda _: _no_detector(), "red", threads=2), first)
 
 
 def test_missing_data_and_detector_are_named(config: Config, tmp_path: Path) -> None:

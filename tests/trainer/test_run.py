@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from edgeface.runtime.base import open_backend  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from tests.fixtures import tiny_detector  # noqa: E402, F401
 from tests.trainer.people import make_fairface, make_people  # noqa: E402
-from trainer import checkpoint, train  # noqa: E402
+from trainer import checkpoint, machine, train  # noqa: E402
 from trainer.config import Config, load_config  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -33,6 +34,7 @@ def _threads() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture
@@ -50,6 +52,13 @@ def smoke(tmp_path: Path, tiny_detector: Path) -> Config:  # noqa: F811
         "batch": 16,
     }
     return dataclasses.replace(load_config(ROOT / "trainer" / "recipes" / "smoke.toml"), **settings)
+
+
+def recipe_of(config: Config) -> Path:
+    """The settings as a recipe file, for other processes."""
+    path = Path(f"{config.out}.toml")
+    path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in config.to_dict().items()))
+    return path
 
 
 def records(config: Config) -> list[dict[str, object]]:
@@ -82,34 +91,43 @@ def test_a_program_carries_the_metrics_it_is_asked_for(smoke: Config) -> None:
     }  # the chips have no such fold
 
 
-def test_going_on_equals_never_having_stopped(smoke: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = dataclasses.replace(smoke, epochs=4, patience=10)
+def test_killed_in_mid_epoch_it_goes_on_as_if_nothing_had_been(smoke: Config, tmp_path: Path) -> None:
+    """A real SIGKILL in the third epoch, and ``--resume``: bit for bit the weights of an unbroken run."""
+    harder = {"mixup": 0.4, "accumulate": 2, "balance": "gradnorm", "dropout": 0.3, "batch": 8}
+    whole = dataclasses.replace(smoke, epochs=4, patience=10, deterministic=True, **harder)
     train.fit(whole)
     expected = checkpoint.read(checkpoint.checkpoint_path(whole))
-
-    class PowerCut(Exception):
-        pass
-
     broken = dataclasses.replace(whole, out=str(tmp_path / "broken"))
-    real_epoch = train.train_epoch
-
-    def cut_in_the_third(run: train.Run, *rest: object) -> dict[str, float]:
-        losses = real_epoch(run, *rest)
-        if run.epoch == 2:
-            raise PowerCut
-        return losses
-
-    monkeypatch.setattr(train, "train_epoch", cut_in_the_third)
-    with pytest.raises(PowerCut):
-        train.fit(broken)
-    monkeypatch.undo()
+    done = _run_until_killed(broken)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert checkpoint.read(checkpoint.checkpoint_path(broken))["epoch"] == 2
     train.fit(broken, resume=True)
     found = checkpoint.read(checkpoint.checkpoint_path(broken))
-    for part in ("net", "ema", "best"):
+    for part in ("net", "ema", "best", "balancer"):
         for name, value in expected[part].items():
             assert torch.equal(value, found[part][name]), f"{part}: {name}"
-    assert torch.equal(expected["rng"], found["rng"]) and expected["schedule"] == found["schedule"]
-    assert [record["epoch"] for record in records(broken)] == [1, 2, 3, 4]
+    for part in ("schedule", "best_penalty", "calibration"):
+        assert expected[part] == found[part]
+    unbroken, resumed = ([record["loss"] for record in records(config)] for config in (whole, broken))
+    assert unbroken == resumed and len(resumed) == 4
+
+
+def _run_until_killed(config: Config) -> subprocess.CompletedProcess[str]:
+    """Train in a process that the kernel kills at the second step of the third epoch."""
+    program = f"""
+import os, signal
+from trainer import train
+from trainer.config import load_config
+step = train.Run.step
+def deadly(run, *rest):
+    if run.epoch == 2 and run.schedule.done % run.schedule.steps == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    step(run, *rest)
+train.Run.step = deadly
+train.fit(load_config({str(recipe_of(config))!r}))
+"""
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def test_without_progress_it_stops_early(smoke: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,11 +179,11 @@ def test_an_output_folder_that_cannot_be(smoke: Config, tmp_path: Path) -> None:
 def test_devices_and_precisions_that_are_not_there() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="cuda was asked for, but torch sees no GPU"):
-            train.pick_device("cuda")
+            machine.pick_device("cuda")
     with pytest.raises(ConfigError, match="fp16 needs a GPU"):
-        train.pick_amp("fp16", CPU)
-    assert train.pick_amp("auto", CPU) in ("bf16", "off")
-    assert train.pick_amp("off", CPU) == "off"
+        machine.pick_amp("fp16", CPU)
+    assert machine.pick_amp("auto", CPU) in ("bf16", "off")
+    assert machine.pick_amp("off", CPU) == "off"
 
 
 def test_the_command_line_says_what_is_wrong_in_one_line() -> None:
