@@ -142,18 +142,14 @@ class PictureStages:
     def _decode(self) -> None:
         launch, fit, settings = self._launch, self._fit, self._settings
         strides = (*settings.strides, *[1] * (4 - len(settings.strides)))
-        candidates: dict[str, Any] = {"maps": tuple(self._maps.values()), "found": self._found, "picked": self._picked}
-        ranked: dict[str, Any] = {
-            "maps": candidates["maps"],
-            "found": self._found,
-            "order": self._order,
-            "limit": LIMIT,
-        }
+        common: dict[str, Any] = {"maps": tuple(self._maps.values()), "found": self._found}
+        candidates: dict[str, Any] = {**common, "anchors": self._anchors, "picked": self._picked}
+        ranked: dict[str, Any] = {"limit": LIMIT, "order": self._order}
         rows: dict[str, Any] = {"boxes": self._boxes, "faces": self._faces, "visible": self._visible}
         every = (self._anchors, 1, 1)
         launch.stream.clear(self._found, 1)
-        launch("select_candidates", every, anchors=self._anchors, threshold=settings.threshold, **candidates)
-        launch("rank_candidates", every, anchors=self._anchors, picked=self._picked, **ranked)
+        launch("select_candidates", every, threshold=settings.threshold, **candidates)
+        launch("rank_candidates", every, **candidates, **ranked)
         launch(
             "decode_candidates",
             (LIMIT, 1, 1),
@@ -161,6 +157,7 @@ class PictureStages:
             fit=letterbox_tuple(fit),
             width=self.width,
             height=self.height,
+            **common,
             **ranked,
             **rows,
         )
@@ -168,15 +165,10 @@ class PictureStages:
     def _suppress(self) -> None:
         launch, words = self._launch, TABLE_WORDS
         every: dict[str, Any] = {"limit": LIMIT, "found": self._found, "table": self._table}
-        kept: dict[str, Any] = {
-            "faces": self._faces,
-            "visible": self._visible,
-            "count": self._block,
-            "kept": self._kept,
-        }
+        kept: dict[str, Any] = {"faces": self._faces, "visible": self._visible, "kept": self._kept}
         overlaps: dict[str, Any] = {"boxes": self._boxes, "iou_threshold": self._settings.nms_iou}
         launch("mark_overlaps", (words, LIMIT, 1), (words, 4, 1), **every, **overlaps)
-        launch("suppress", (words, 1, 1), (words, 1, 1), **every, **kept)
+        launch("suppress", (words, 1, 1), (words, 1, 1), **every, **kept, count=self._block)
 
     def halve(self, picture: DeviceFrame) -> None:
         """Queue the making of the picture's halves, each from the one above."""

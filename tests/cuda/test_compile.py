@@ -41,8 +41,11 @@ def test_no_kernel_spills(nvcc: None, tmp_path: Path, capability: int) -> None:
 def test_ptx_holds_every_kernel(nvcc: None, tmp_path: Path) -> None:
     kernels.compile_ptx(90, tmp_path / "kernels.ptx")
     text = (tmp_path / "kernels.ptx").read_text()
-    assert ".target sm_90" in text and "fma." not in text
-    assert all(f".entry {name}(" in text for name in ARGUMENTS)
+    assert ".target sm_90" in text
+    bodies = {part.split("(")[0]: part for part in text.split(".entry ")[1:]}
+    assert set(bodies) == set(ARGUMENTS)
+    fused = [name for name, body in bodies.items() if "fma." in body]
+    assert fused == ["plan_crops"], "only the logarithm's own code may fuse, or faces differ from the CPU's by a bit"
 
 
 def test_kernels_are_compiled_once(nvcc: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
