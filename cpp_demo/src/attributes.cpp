@@ -1,0 +1,80 @@
+#include "attributes.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "edgeface/error.h"
+
+namespace edgeface {
+namespace {
+
+constexpr std::size_t kBatch = 32;
+
+const std::vector<std::string> kKnown{"age", "age_std", "gender", "race"};
+
+void check_shape(const HeadSpec& head, const Tensor& answer, std::size_t count, const std::string& model) {
+    Shape expected{static_cast<std::int64_t>(count)};
+    if (!head.labels.empty()) expected.push_back(static_cast<std::int64_t>(head.labels.size()));
+    if (answer.shape != expected) {
+        throw Error(EDGEFACE_BAD_MODEL,
+                    "the output `" + head.name + "` of `" + model + "` does not fit its spec; export the model again");
+    }
+}
+
+void take_number(const Tensor& answer, std::size_t count, Face* faces, float Face::*field) {
+    for (std::size_t row = 0; row < count; ++row) faces[row].*field = answer.data[row];
+}
+
+void take_class(const HeadSpec& head, const Tensor& answer, std::size_t count, Face* faces,
+                const std::string* Face::*label, float Face::*confidence) {
+    const auto classes = static_cast<std::ptrdiff_t>(head.labels.size());
+    for (std::size_t row = 0; row < count; ++row) {
+        const float* chances = answer.data + static_cast<std::ptrdiff_t>(row) * classes;
+        const float* best = std::max_element(chances, chances + classes);
+        faces[row].*label = &head.labels[static_cast<std::size_t>(best - chances)];
+        faces[row].*confidence = *best;
+    }
+}
+
+}  // namespace
+
+AttributeEstimator::AttributeEstimator(std::unique_ptr<Engine> engine, ModelSpec spec)
+    : engine_(std::move(engine)), spec_(std::move(spec)), heads_(heads_of(spec_)) {
+    for (std::size_t k = 0; k < target_.size(); ++k) target_[k] = spec_.template_points[k] * spec_.input_size;
+}
+
+std::vector<std::string> AttributeEstimator::heads_of(const ModelSpec& spec) {
+    std::vector<std::string> names;
+    for (const HeadSpec& head : spec.heads) {
+        if (std::find(kKnown.begin(), kKnown.end(), head.name) != kKnown.end()) names.push_back(head.name);
+    }
+    if (names.empty()) {
+        throw Error(EDGEFACE_BAD_MODEL,
+                    "`" + spec.name + "` has no head that edgeface knows, expected some of age, age_std, gender, race");
+    }
+    return names;
+}
+
+void AttributeEstimator::judge(Preprocessor& frame, const std::vector<kernels::Face>& found, std::vector<Face>& faces) {
+    if (found.empty()) return;
+    const std::int64_t side = spec_.input_size;
+    const std::uint8_t* crops = frame.crops(found, target_, spec_.input_size);
+    for (std::size_t start = 0; start < found.size(); start += kBatch) {
+        const std::size_t count = std::min(kBatch, found.size() - start);
+        const std::uint8_t* pixels = crops + start * static_cast<std::size_t>(3 * side * side);
+        const std::vector<Tensor>& answers = engine_->infer(pixels, {static_cast<std::int64_t>(count), side, side, 3});
+        for (std::size_t k = 0; k < heads_.size(); ++k) {
+            take(spec_.head(heads_[k]), answers[k], count, faces.data() + start);
+        }
+    }
+}
+
+void AttributeEstimator::take(const HeadSpec& head, const Tensor& answer, std::size_t count, Face* faces) const {
+    check_shape(head, answer, count, spec_.name);
+    if (head.name == "age") take_number(answer, count, faces, &Face::age);
+    if (head.name == "age_std") take_number(answer, count, faces, &Face::age_std);
+    if (head.name == "gender") take_class(head, answer, count, faces, &Face::gender, &Face::gender_confidence);
+    if (head.name == "race") take_class(head, answer, count, faces, &Face::race, &Face::race_confidence);
+}
+
+}  // namespace edgeface
