@@ -51,5 +51,8 @@ def flattened(gradients: Iterable[Tensor | None], parameters: list[nn.Parameter]
 
 
 def add_gradient(parameter: nn.Parameter, gradient: Tensor) -> None:
-    """Add to what a parameter has gathered so far."""
-    parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient
+    """Add to what a parameter has gathered so far, in the parameter's own memory layout."""
+    if parameter.grad is None:
+        parameter.grad = torch.empty_like(parameter).copy_(gradient)
+    else:
+        parameter.grad += gradient

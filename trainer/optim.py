@@ -59,7 +59,10 @@ def make_optimizer(config: Config, net: Network, balancer: nn.Module | None = No
                 rate = config.learning_rate * fraction
                 groups.append({"params": chosen, "name": name, "fraction": fraction, "lr": rate, "weight_decay": decay})
     if balancer is not None and (learned := list(balancer.parameters())):
-        groups.append({"params": learned, "name": "balance", "fraction": 0.0, "lr": _BALANCE_RATE, "weight_decay": 0.0})
+        held = {"params": learned, "name": "balance", "fraction": 0.0, "lr": _BALANCE_RATE, "weight_decay": 0.0}
+        if config.optimizer == "sgd":
+            held["momentum"] = 0.0  # with it the weights would overshoot where losses are of very different sizes
+        groups.append(held)
     return OPTIMIZERS[config.optimizer](groups, config)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st  # noqa: E402
 from edgeface.errors import ConfigError  # noqa: E402
 from trainer.balance import BALANCERS, Balancer, make_balancer  # noqa: E402
 from trainer.config import Config  # noqa: E402
-from trainer.gradients import project_conflicts  # noqa: E402
+from trainer.gradients import add_gradient, project_conflicts  # noqa: E402
 
 TASKS = ("age", "gender", "race")
 
@@ -167,6 +167,14 @@ def test_surgery_in_a_network() -> None:
     # (1, 0) and (-1, 1) become (1/2, 1/2) and (0, 1)
     assert net.body.grad[0].tolist() == pytest.approx([0.5, 1.5, 0.0, 0.0])
     assert net.heads["age"].grad.tolist() == [1.0] * 4 and net.heads["gender"].grad is None
+
+
+def test_surgery_keeps_the_memory_layout_of_weights() -> None:
+    conv = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    expected = torch.randn(conv.weight.shape)
+    add_gradient(conv.weight, expected)
+    add_gradient(conv.weight, expected)
+    assert torch.equal(conv.weight.grad, 2 * expected) and conv.weight.grad.stride() == conv.weight.stride()
 
 
 def test_surgery_needs_no_backbone() -> None:

@@ -67,6 +67,9 @@ def test_the_balance_s_rate_and_momentum_stay() -> None:
     rates(schedule, 20)
     group = optimizer.param_groups[-1]
     assert (group["name"], group["lr"], group["betas"][0]) == ("balance", 0.01, 0.9)
+    _, _, optimizer, schedule = start(balance="learned", optimizer="sgd")
+    rates(schedule, 20)
+    assert [group["momentum"] for group in optimizer.param_groups][-1] == 0.0
 
 
 def test_cosine_rises_in_a_line_and_falls_to_nothing() -> None:
