@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +16,10 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from edgeface.errors import ConfigError  # noqa: E402
+from tests.conftest import ROOT  # noqa: E402
 from trainer.balance import BALANCERS, Balancer, make_balancer  # noqa: E402
 from trainer.config import Config  # noqa: E402
-from trainer.gradients import add_gradient, project_conflicts  # noqa: E402
+from trainer.gradients import add_gradient, averaged, project_conflicts  # noqa: E402
 
 TASKS = ("age", "gender", "race")
 
@@ -200,6 +204,52 @@ def test_dynamic_average_follows_its_formula(values: list[float]) -> None:
         expected = {task: 3 * powers[task] / sum(powers.values()) for task in TASKS}
         expected["gender"] *= 0.5
         assert balancer.weights() == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+HALF = """
+import sys
+import torch
+import torch.distributed as dist
+from tests.trainer.test_balance import gradients_of_half
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", f"file://{sys.argv[2]}", rank=rank, world_size=2)
+torch.save({name: gradients_of_half(name, rank) for name in ("pcgrad", "gradnorm")}, sys.argv[3])
+dist.destroy_process_group()
+"""
+
+
+def halves() -> torch.Tensor:
+    """What the two processes' pictures want of the shared numbers: opposite things."""
+    return torch.randn(2, 4, generator=torch.Generator().manual_seed(3))
+
+
+def gradients_of_half(name: str, rank: int) -> list[torch.Tensor]:
+    """What this process's half of a batch leaves, averaged as the training loop does."""
+    net = Net()
+    balancer = make_balancer(Config(balance=name), net)
+    share = halves()[rank]
+    balancer.backward({task: loss * (1 + (net.body[0] * share).sum()) for task, loss in net.losses().items()})
+    found = [p.grad for p in [*net.parameters(), *balancer.parameters()]]
+    return averaged(found)
+
+
+def test_two_processes_balance_the_whole_batch(tmp_path: Path) -> None:
+    """Both projections and norms are of the whole batch's gradients, not the mean of each half's."""
+    command = [sys.executable, "-c", HALF]
+    jobs = [
+        subprocess.Popen([*command, str(rank), str(tmp_path / "store"), str(tmp_path / f"{rank}.pt")], cwd=ROOT)
+        for rank in (0, 1)
+    ]
+    assert [job.wait(timeout=300) for job in jobs] == [0, 0]
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    for name in first:
+        net = Net()
+        balancer = make_balancer(Config(balance=name), net)
+        share = halves().mean(dim=0)
+        balancer.backward({task: loss * (1 + (net.body[0] * share).sum()) for task, loss in net.losses().items()})
+        whole = [p.grad for p in [*net.parameters(), *balancer.parameters()]]
+        for one, other, both in zip(first[name], second[name], whole):
+            assert torch.equal(one, other) and torch.allclose(one, both, rtol=1e-4, atol=1e-4), name
 
 
 @pytest.mark.parametrize("name", BALANCERS)
