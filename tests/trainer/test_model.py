@@ -148,7 +148,9 @@ def test_answers_are_expectation_spread_and_probabilities() -> None:
     age = torch.full((1, AGE_BINS), -torch.inf)
     age[0, [30, 40]] = 0.0
     race = torch.tensor([[0.0, 0, 0, 3.0, 0]])
-    years, spread, gender, races = Answer(Fixed({"age": age, "gender": torch.tensor([[0.0, 2.0]]), "race": race}))(crops(1))
+    years, spread, gender, races = Answer(Fixed({"age": age, "gender": torch.tensor([[0.0, 2.0]]), "race": race}))(
+        crops(1)
+    )
     assert years.item() == pytest.approx(35) and spread.item() == pytest.approx(5)
     assert gender.sum().item() == pytest.approx(1) and gender.argmax().item() == 1
     assert races.sum().item() == pytest.approx(1) and races.argmax().item() == 3
