@@ -109,10 +109,16 @@ def _network_flags(typed: bool) -> int:
 
 
 def _allow_precisions(config: trt.IBuilderConfig, network: trt.INetworkDefinition, precision: str) -> None:
-    """Where the graph's types are hints only: allow its precisions, and hold its float32 arithmetic to float32."""
+    """Where the graph's types are hints only: allow its precisions, and hold the float32 arithmetic of an fp16 graph.
+
+    Of int8 graphs nothing has to be held: what no Q/DQ pair encloses can only be float32 there, and a held Add or Relu
+    would not fuse with its convolution.
+    """
     if precision == "int8" and hasattr(trt.BuilderFlag, "INT8"):
         config.set_flag(trt.BuilderFlag.INT8)
-    if precision == "fp16" and hasattr(trt.BuilderFlag, "FP16"):
+    if precision != "fp16":
+        return
+    if hasattr(trt.BuilderFlag, "FP16"):
         config.set_flag(trt.BuilderFlag.FP16)
     if hasattr(trt.BuilderFlag, "OBEY_PRECISION_CONSTRAINTS"):
         config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
