@@ -12,13 +12,14 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from trainer.evaluation.scores import CS_YEARS
 
 Results = Mapping[str, Mapping[str, Any]]
 
 _COLOURS = ("#2f6690", "#d1653b", "#4c8c4a", "#8a5a9c", "#b8962e", "#5a626c")
+_PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.3g}%")
 _FEWEST = 10
 """Bins of a reliability diagram with fewer faces are left out: they jump about by chance."""
 _GREY, _BAND = "#9aa3ad", "#e4efe4"
@@ -54,7 +55,7 @@ def cumulative(results: Results) -> Figure | None:
         if name in curves:
             axes.plot(CS_YEARS, curves[name], marker="o", markersize=3, color=colour, label=name)
     axes.set(xlabel="years off at most", ylim=(0, 1), xlim=(0, CS_YEARS[-1]))
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_major_formatter(_PERCENT)
     axes.legend(frameon=False, loc="lower right")
     return figure
 
@@ -119,8 +120,9 @@ def groups(results: Results) -> Figure | None:
             if points:
                 panel.plot(*zip(*points), "o", markersize=5, color=colour, alpha=0.85)
         panel.set_xlabel(_LABELS[name])
+        panel.xaxis.set_major_locator(MaxNLocator(5))
         if name != "age_mae":
-            panel.xaxis.set_major_formatter(PercentFormatter(1.0))
+            panel.xaxis.set_major_formatter(_PERCENT)
     axes[0].set_yticks(range(len(rows)), rows)
     axes[0].invert_yaxis()
     _legend(figure, results)
@@ -172,7 +174,7 @@ def coverage(results: Results) -> Figure | None:
             axes.plot(*zip(*points), "o", markersize=5, color=colour, alpha=0.85)
     axes.set_yticks(range(len(rows)), rows)
     axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.xaxis.set_major_formatter(_PERCENT)
     _legend(figure, results)
     return figure
 
@@ -208,7 +210,7 @@ def _robust_axes(panel: Axes, name: str, number: int, columns: int, title: str) 
     panel.set_xticks(range(4))
     panel.set_title(title, fontsize=10)
     if name != "age_mae":
-        panel.yaxis.set_major_formatter(PercentFormatter(1.0))
+        panel.yaxis.set_major_formatter(_PERCENT)
     if number % columns == 0:
         panel.set_ylabel(_LABELS[name], fontsize=9)
     else:
