@@ -103,6 +103,22 @@ def test_predict_and_run_take_such_a_network(
     assert (tmp_path / "drawn" / "photo.png").is_file()
 
 
+def test_evaluation_has_no_figures_of_it(
+    cli: Cli,  # noqa: F811
+    without: tuple[str, Path],
+    tmp_path: Path,
+) -> None:
+    task, path = without
+    for number, name in enumerate(("34_0_1", "60_1_2", "8_0_3")):
+        write_picture(tmp_path / "data" / f"{name}_{number}.png", np.full((64, 64, 3), 60 * number, np.uint8))
+    judged = cli("evaluate", path, "--data", tmp_path / "data", "--folds", "all", "--crops", "--json", "-")
+    assert judged.code == 0, judged.err
+    figures = judged.json()
+    missing = {name for name in ("age_mae", "gender_accuracy", "race_accuracy", "race_f1") if figures.get(name) is None}
+    assert missing == {"age": {"age_mae"}, "gender": {"gender_accuracy"}, "race": {"race_accuracy", "race_f1"}}[task]
+    assert cli("evaluate", path, "--data", tmp_path / "data", "--folds", "all", "--crops").code == 0
+
+
 def test_parity_judges_the_heads_there_are_and_wants_the_same_of_both(
     without: tuple[str, Path],
     tiny_model: Path,  # noqa: F811

@@ -100,7 +100,8 @@ class CoralLayer(nn.Module):
         self.steps = nn.Parameter(torch.full((AGE_BINS - 2,), float(step.expm1().log())))
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.score(features) - F.pad(F.softplus(self.steps).cumsum(0), (1, 0))
+        score: Tensor = self.score(features)
+        return score - F.pad(F.softplus(self.steps).cumsum(0), (1, 0))
 
 
 def _year_layer(features: int, config: Config) -> nn.Module:

@@ -60,7 +60,8 @@ def save_program(net: nn.Module, spec: ModelSpec, path: Path, calibration: Calib
     ``net`` is an ``AttributeNet`` or ``Ensemble``. ``calibration``, else the network's own, is applied in the graph and
     noted in the spec.
     """
-    still = copy.deepcopy(net).cpu().float().to(memory_format=torch.contiguous_format)
+    still = copy.deepcopy(net).cpu().float()
+    still = still.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     answer = (still if isinstance(still, Ensemble) else Answer(still, calibration)).eval()
     training = {**spec.training, "calibration": answer.calibration.to_dict()}
     crops = torch.zeros((2, spec.input_size, spec.input_size, 3), dtype=torch.uint8)

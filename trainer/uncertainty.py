@@ -47,10 +47,11 @@ class Ensemble(nn.Module):
             values = [getattr(net.config, item) for net in nets]
             if any(value != values[0] for value in values):
                 raise ConfigError(f"ensemble: every network needs the same {item}, found {values}")
-        self.members = nn.ModuleList(Answer(net) for net in nets)
+        answers = [Answer(net) for net in nets]
+        self.members = nn.ModuleList(answers)
         self.config = nets[0].config
         self.calibration = calibration or Calibration()
-        self.heads = self.members[0].heads
+        self.heads = answers[0].heads
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
         mean = dict(self.mixture(crops).mean)
@@ -63,7 +64,7 @@ class Ensemble(nn.Module):
         return mixture_of(self._names(), [member(crops) for member in self.members])
 
     def _names(self) -> list[str]:
-        return [head.name for head in self.heads]  # type: ignore[union-attr]
+        return [head.name for head in self.heads]
 
 
 def mc_dropout(net: AttributeNet, crops: Tensor, samples: int = 16) -> Mixture:
@@ -72,7 +73,7 @@ def mc_dropout(net: AttributeNet, crops: Tensor, samples: int = 16) -> Mixture:
     Needs dropout in the recipe (``dropout``, ``head_dropout`` or a backbone that has its own), else ``ConfigError``.
     Random numbers come from torch's global generator.
     """
-    if not any(layer.p for layer in _dropouts(net)):  # type: ignore[attr-defined]
+    if not any(layer.p for layer in _dropouts(net)):
         raise ConfigError(f"`dropout`: MC dropout needs some, the network of recipe {net.config.name} has none")
     answer = Answer(net)
     with _dropout_on(net), torch.no_grad():

@@ -126,7 +126,7 @@ def test_the_decoder_draws_a_mask_of_the_crops_size_while_training_only(size: in
     net = build_net(dataclasses.replace(SMALL, input_size=size, backbone=backbone, decoder=True))
     assert net.train()(crops(2, size))["mask"].shape == (2, 1, size, size)
     assert "mask" not in net.eval()(crops(2, size))
-    strides = [layer.stride for layer in net.decoder if isinstance(layer, torch.nn.ConvTranspose2d)]
+    strides = [layer.stride for layer in net.decoder.layers if isinstance(layer, torch.nn.ConvTranspose2d)]
     assert strides == [(2, 2)] * 5
 
 

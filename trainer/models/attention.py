@@ -23,7 +23,8 @@ class Cbam(nn.Module):
         by_channel = self.channels(x.mean(dim=(2, 3))) + self.channels(x.amax(dim=(2, 3)))
         x = x * by_channel.sigmoid()[:, :, None, None]
         seen = torch.cat([x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)], dim=1)
-        return x * self.places(seen).sigmoid()
+        by_place: Tensor = self.places(seen).sigmoid()
+        return x * by_place
 
 
 class SelfAttention(nn.Module):
@@ -43,7 +44,8 @@ class SelfAttention(nn.Module):
         """``[N, C, H, W]`` → the same shape."""
         query, key, value = self.query(x).flatten(2), self.key(x).flatten(2), self.value(x).flatten(2)
         weights = torch.softmax(query.transpose(1, 2) @ key, dim=-1)  # [N, HW asking, HW asked]
-        return x + self.gamma * (value @ weights.transpose(1, 2)).reshape(x.shape)
+        seen: Tensor = value @ weights.transpose(1, 2)
+        return x + self.gamma * seen.reshape(x.shape)
 
 
 ATTENTION: dict[str, Callable[[int], nn.Module]] = {"cbam": Cbam, "self": SelfAttention}

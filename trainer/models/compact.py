@@ -20,7 +20,7 @@ class Bottleneck(nn.Module):
         inner = channels // 2
         last = ConvBn(inner, channels, 1, relu=False)
         self.branch = nn.Sequential(ConvBn(channels, inner, 1), ConvBn(inner, inner, 3), last)
-        nn.init.zeros_(last[1].weight)  # starts as the identity, so that a fresh deep net trains at once
+        nn.init.zeros_(last[1].get_parameter("weight"))  # the identity at first, so that a deep net trains at once
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.branch(x))

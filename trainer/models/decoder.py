@@ -8,7 +8,7 @@ from torch import Tensor, nn
 _WIDTHS = (256, 128, 64, 32, 1)
 
 
-class MaskDecoder(nn.Sequential):
+class MaskDecoder(nn.Module):
     """Feature map ``[N, C, s, s]`` → mask logits ``[N, 1, size, size]``.
 
     Five transposed convolutions, each doubling the resolution and but the last followed by batch normalisation and
@@ -22,11 +22,11 @@ class MaskDecoder(nn.Sequential):
             if width > 1:
                 layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
             channels = width
-        super().__init__(*layers)
-        self.size = size
+        super().__init__()
+        self.layers, self.size = nn.Sequential(*layers), size
 
     def forward(self, features: Tensor) -> Tensor:
-        mask = super().forward(features)
+        mask: Tensor = self.layers(features)
         if mask.shape[-1] == self.size:
             return mask
         return F.interpolate(mask, size=(self.size, self.size), mode="bilinear", align_corners=False)
