@@ -218,19 +218,22 @@ dist.destroy_process_group()
 """
 
 
-def halves() -> torch.Tensor:
-    """What the two processes' pictures want of the shared numbers: opposite things."""
-    return torch.randn(2, 4, generator=torch.Generator().manual_seed(3))
+def pulls() -> torch.Tensor:
+    """What each half of a batch wants of the shared numbers for each task: ``[2, 3, 4]``, conflicts included."""
+    return torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(3))
+
+
+def gradients(name: str, pull: torch.Tensor) -> list[torch.Tensor]:
+    """What a balancer leaves of losses that pull like this."""
+    net = Net()
+    balancer = make_balancer(Config(balance=name), net)
+    balancer.backward({t: 20 + net.body[0] @ pull[i] + net.heads[t].sum() for i, t in enumerate(TASKS)})
+    return [p.grad for p in [*net.parameters(), *balancer.parameters()]]
 
 
 def gradients_of_half(name: str, rank: int) -> list[torch.Tensor]:
     """What this process's half of a batch leaves, averaged as the training loop does."""
-    net = Net()
-    balancer = make_balancer(Config(balance=name), net)
-    share = halves()[rank]
-    balancer.backward({task: loss * (1 + (net.body[0] * share).sum()) for task, loss in net.losses().items()})
-    found = [p.grad for p in [*net.parameters(), *balancer.parameters()]]
-    return averaged(found)
+    return averaged(gradients(name, pulls()[rank]))
 
 
 def test_two_processes_balance_the_whole_batch(tmp_path: Path) -> None:
@@ -243,11 +246,7 @@ def test_two_processes_balance_the_whole_batch(tmp_path: Path) -> None:
     assert [job.wait(timeout=300) for job in jobs] == [0, 0]
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     for name in first:
-        net = Net()
-        balancer = make_balancer(Config(balance=name), net)
-        share = halves().mean(dim=0)
-        balancer.backward({task: loss * (1 + (net.body[0] * share).sum()) for task, loss in net.losses().items()})
-        whole = [p.grad for p in [*net.parameters(), *balancer.parameters()]]
+        whole = gradients(name, pulls().mean(dim=0))
         for one, other, both in zip(first[name], second[name], whole):
             assert torch.equal(one, other) and torch.allclose(one, both, rtol=1e-4, atol=1e-4), name
 
