@@ -18,7 +18,7 @@ from edgeface.artifact import cache_dir
 from tests.conftest import ROOT
 
 RELEASES = ("8.6.1", "10.3.0", "10.13.3.9", "11.4.0.106")
-FILES = ("edgeface/runtime/trt.py", "edgeface/runtime/trt_builder.py")
+FILES = ("edgeface/runtime/trt.py", "edgeface/runtime/trt_device.py", "edgeface/runtime/trt_builder.py")
 PROBES = (
     ("trt.NetworkDefinitionCreationFlag", "EXPLICIT_BATCH", "11.4.0.106"),
     ("trt.NetworkDefinitionCreationFlag", "STRONGLY_TYPED", "8.6.1"),

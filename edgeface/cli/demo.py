@@ -29,6 +29,8 @@ def demo(
     model: options.Model = None,
     detector: options.Detector = None,
     threads: options.Threads = 0,
+    device: options.Device = "auto",
+    strict_device: options.StrictDevice = False,
 ) -> None:
     """Run everything once, on a sample clip.
 
@@ -43,7 +45,7 @@ def demo(
     from edgeface.pipeline.source import open_source
     from edgeface.pipeline.track import IouTracker
 
-    with options.analyzer(model, detector, threads, score=None) as analyzer:
+    with options.analyzer(model, detector, threads, None, 32, device, strict_device) as analyzer:
         make_demo_clip(out / "clip.mp4")
         watcher = _Watcher()
         sinks = [open_sink(out / "annotated.mp4"), open_sink(out / "results.jsonl"), watcher]

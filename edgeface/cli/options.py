@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeface.cli.output import note
+
 if TYPE_CHECKING:
-    from edgeface.api import AttributeEstimator, FaceAnalyzer, FaceDetector
+    from edgeface.api import AttributeEstimator, FaceDetector
+    from edgeface.pipeline.device import AnyAnalyzer
 
 Model = Annotated[Path | None, typer.Option(metavar="ONNX", help="Attribute network; without it, the shipped one.")]
 Detector = Annotated[
@@ -20,15 +23,25 @@ Score = Annotated[
     float | None,
     typer.Option(min=0.01, max=1.0, metavar="X", help="Lowest score of a face; without it, the detector's own."),
 ]
+Device = Annotated[str, typer.Option(metavar="D", help="auto, cpu, or a GPU: cuda or cuda:N.")]
+StrictDevice = Annotated[
+    bool, typer.Option("--strict-device", help="Refuse where a piece of the device is missing; else the CPU runs.")
+]
 
 
 def analyzer(
-    model: Path | None, detector_model: Path | None, threads: int, score: float | None, batch: int = 32
-) -> FaceAnalyzer:
-    """Detector and attribute network as the options say."""
-    from edgeface.api import FaceAnalyzer
+    model: Path | None,
+    detector_model: Path | None,
+    threads: int,
+    score: float | None,
+    batch: int = 32,
+    device: str = "auto",
+    strict: bool = False,
+) -> AnyAnalyzer:
+    """Detector and attribute network as the options say; a GPU that is not used is named on stderr."""
+    from edgeface.pipeline.device import Request, open_analyzer
 
-    return FaceAnalyzer(detector(detector_model, threads, score), estimator(model, threads, batch))
+    return open_analyzer(Request(device, strict, model, detector_model, threads, score, batch), note)
 
 
 def detector(model: Path | None, threads: int, score: float | None = None) -> FaceDetector:

@@ -15,7 +15,8 @@ from edgeface.cli.output import complain, keep_input, note, say_json, table
 from edgeface.errors import ImageError
 
 if TYPE_CHECKING:
-    from edgeface.api import AttributeEstimator, FaceAnalyzer
+    from edgeface.api import AttributeEstimator
+    from edgeface.pipeline.device import AnyAnalyzer
     from edgeface.pipeline.face import FrameResult
     from edgeface.types import Frame
 
@@ -41,6 +42,8 @@ def predict(
     detector: options.Detector = None,
     threads: options.Threads = 0,
     score: options.Score = None,
+    device: options.Device = "auto",
+    strict_device: options.StrictDevice = False,
 ) -> None:
     """Find the faces of pictures.
 
@@ -59,10 +62,11 @@ def predict(
         sinks = _sinks(stack, csv, annotate)
         if explain is not None:
             sinks.append(stack.enter_context(_map_sink(explain, model, threads, crops)))
+        settings = (model, detector, threads, score, batch, device, strict_device)
         results = (
             _crop_results(frames, stack.enter_context(options.estimator(model, threads, batch)))
             if crops
-            else _results(frames, stack.enter_context(options.analyzer(model, detector, threads, score, batch)))
+            else _results(frames, stack.enter_context(options.analyzer(*settings)))
         )
         for result in results:
             for sink in sinks:
@@ -122,7 +126,7 @@ def _map_sink(folder: Path, model: Path | None, threads: int, whole: bool) -> An
     return MapSink(folder, model or shipped_model("attributes.onnx"), threads, whole)
 
 
-def _results(frames: Iterable[Frame], analyzer: FaceAnalyzer) -> Iterator[FrameResult]:
+def _results(frames: Iterable[Frame], analyzer: AnyAnalyzer) -> Iterator[FrameResult]:
     from edgeface.pipeline.face import FrameResult
 
     for frame in frames:

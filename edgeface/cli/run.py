@@ -36,6 +36,8 @@ def run(
     detector: options.Detector = None,
     threads: options.Threads = 0,
     score: options.Score = None,
+    device: options.Device = "auto",
+    strict_device: options.StrictDevice = False,
 ) -> None:
     """Find and follow the faces of a video.
 
@@ -52,7 +54,7 @@ def run(
         keep_input(Path(source), Path(uri))
     with ExitStack() as stack:
         frames = stack.enter_context(open_source(source))
-        analyzer = stack.enter_context(options.analyzer(model, detector, threads, score))
+        analyzer = stack.enter_context(options.analyzer(model, detector, threads, score, 32, device, strict_device))
         sinks = [stack.enter_context(open_sink(uri)) for uri in uris]
         report = stack.enter_context(progress("frames"))
         summary = runner.run(frames, analyzer, IouTracker(), sinks, max_frames, report)

@@ -66,7 +66,7 @@ class GpuPipeline:
         self._settings = DetectorSettings(detector_spec.strides, threshold, detector_spec.nms_iou)
         self._stream = Stream(context)
         self._launch = Launcher(Kernels(context, kernels, tuple(ARGUMENTS)), self._stream)
-        self._layout = ResultLayout.of(attributes.outputs)
+        self._layout = ResultLayout.of(attributes.outputs, spec)
         self._block = DeviceBuffer(context, self._layout.size)
         self._result = PinnedBuffer(context, self._layout.size)
         faces = self._block.address + self._layout.faces
@@ -201,6 +201,11 @@ class GpuPipeline:
         with self.ledger.stage("download"):
             self._stream.download(self._result, self._block.address, self._layout.length(first + bucket))
         mark("download")
+
+    def close(self) -> None:
+        """Let go of the networks' bindings, which must go before their engines, and of this size's memory."""
+        self._forget_size()
+        self._crops.close()
 
     def stage_ms(self, picture: DeviceFrame, faces: int) -> dict[str, float]:
         """Milliseconds of each stage by CUDA events, launched step by step for ``faces`` faces."""

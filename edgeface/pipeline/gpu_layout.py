@@ -6,9 +6,10 @@ copy of the block's beginning holds all attributes and as many faces as it is lo
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 from edgeface.cuda import FACE_BYTES, FACE_FLOATS, LIMIT
 from edgeface.errors import SpecError
 from edgeface.runtime.base import TensorInfo
+from edgeface.spec import ModelSpec
 from edgeface.types import Attributes, Faces
 
 BUCKETS = (1, 2, 4, 8, 16, 32)
 """How many faces a captured sequence answers; more are answered in rounds."""
-HEADS = ("age", "age_std", "gender", "race")
+_HEADS = tuple(item.name for item in fields(Attributes))
 _ALIGNMENT = 256
 
 
@@ -31,14 +33,15 @@ def bucket_for(count: int) -> int:
 
 @dataclass(frozen=True)
 class ResultLayout:
-    """Byte offsets of each output and of the faces."""
+    """Byte offsets of each output and of the faces; ``heads`` are the outputs that ``Attributes`` has a field for."""
 
     outputs: Mapping[str, tuple[TensorInfo, int]]
     faces: int
+    heads: tuple[str, ...]
 
     @classmethod
-    def of(cls, outputs: tuple[TensorInfo, ...]) -> ResultLayout:
-        """Raises ``SpecError`` where an output of the heads is missing or has a free size."""
+    def of(cls, outputs: tuple[TensorInfo, ...], spec: ModelSpec) -> ResultLayout:
+        """Raises ``SpecError`` where an output that the ``spec`` promises is missing or one has a free size."""
         places, offset = {}, _ALIGNMENT
         for info in outputs:
             row = [size for size in info.shape[1:] if size is not None]
@@ -47,10 +50,12 @@ class ResultLayout:
             places[info.name] = (info, offset)
             size = BUCKETS[-1] * math.prod(row) * info.dtype.itemsize
             offset += -(-size // _ALIGNMENT) * _ALIGNMENT
-        missing = [name for name in HEADS if name not in places]
-        if missing:
-            raise SpecError(f"the attribute network lacks the output {', '.join(missing)}; export the model again")
-        return cls(places, offset)
+        heads = tuple(head.name for head in spec.heads if head.name in _HEADS)
+        missing = [name for name in heads if name not in places]
+        if missing or not heads:
+            wanted = ", ".join(missing or _HEADS)
+            raise SpecError(f"the attribute network lacks the output {wanted}; export the model again")
+        return cls(places, offset, heads)
 
     @property
     def size(self) -> int:
@@ -76,8 +81,9 @@ class ResultLayout:
         return Faces(rows[:, :4], rows[:, 4], rows[:, 5:].reshape(-1, 5, 2))
 
     def read_attributes(self, block: NDArray[np.uint8], count: int) -> Attributes:
-        """The heads of the first ``count`` crops of the round."""
-        return Attributes(*(self._output(block, name, count) for name in HEADS))
+        """The heads of the first ``count`` crops of the round; NaN for a head that the network lacks."""
+        given = {name: self._output(block, name, count) for name in self.heads}
+        return dataclasses.replace(Attributes.unknown(count), **given)
 
     def _output(self, block: NDArray[np.uint8], name: str, count: int) -> NDArray[np.float32]:
         info, offset = self.outputs[name]

@@ -179,7 +179,8 @@ class PictureStages:
             above, below = half, below + 3 * width * height
 
     def close(self) -> None:
-        """Free all buffers."""
+        """Let go of the detector's binding and free all buffers."""
+        del self._detector
         for buffer in self._buffers:
             buffer.free()
 
@@ -222,6 +223,10 @@ class CropStages:
             crops=self._crops.address, size=size, **shared,
         )  # fmt: skip
         self._call(bucket).enqueue(launch.stream.handle)
+
+    def close(self) -> None:
+        """Let go of the network's bindings."""
+        self._calls.clear()
 
     def _call(self, bucket: int) -> DeviceCall:
         if bucket not in self._calls:

@@ -79,7 +79,7 @@ class Driver:
             self._library = ctypes.CDLL(library)
         except OSError as error:
             raise BackendError(
-                f"no NVIDIA driver here: its library cannot be loaded ({error}); install the GPU's driver"
+                f"no NVIDIA GPU with its driver here, the driver's library cannot be loaded ({error})"
             ) from error
         self._functions = {name: self._function(name, types) for name, types in FUNCTIONS.items()}
         version = c_int()
@@ -91,6 +91,15 @@ class Driver:
                 f"the NVIDIA driver here runs CUDA {self.version}, expected {OLDEST // 1000}.{OLDEST % 1000 // 10} "
                 "or newer: update the driver (on a Jetson: JetPack)"
             )
+
+    @staticmethod
+    def installed(library: str = LIBRARY) -> bool:
+        """Whether this machine has the driver's library at all."""
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            return False
+        return True
 
     def _function(self, name: str, types: tuple[Any, ...]) -> Any:
         try:

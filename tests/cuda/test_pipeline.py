@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,6 @@ from edgeface.pipeline.gpu_frames import DeviceFrame
 from edgeface.pipeline.gpu_layout import ResultLayout, bucket_for
 from edgeface.runtime.base import TensorInfo, open_backend
 from edgeface.runtime.cuda_context import Context, PinnedBuffer
-from edgeface.runtime.fake import FakeBackend
 from edgeface.runtime.ledger import DOWN, LAUNCH, NO_UPLOAD, ONE_COPY, UP, WAIT
 from edgeface.types import Attributes, Faces
 from tests.conftest import ROOT
@@ -141,6 +141,24 @@ def test_a_frame_on_the_gpu_is_read_where_it_lies(context: Context, portrait: np
             NO_UPLOAD.check(context.ledger.frames[-1])
 
 
+def test_a_decoders_nv12_surface_is_read_where_it_lies(context: Context, portrait: np.ndarray) -> None:
+    import cv2
+
+    height, width = portrait.shape[:2]
+    planar = cv2.cvtColor(portrait, cv2.COLOR_RGB2YUV_I420)
+    chroma = planar[height:].reshape(2, -1)
+    pinned = PinnedBuffer(context, planar.nbytes, mapped=True)
+    pinned.array[:] = np.concatenate([planar[:height].ravel(), chroma.T.ravel()])
+    surface = DeviceFrame(pinned.address, width, height, width, "nv12")
+    pipeline = open_pipeline(context)
+    wanted = by_cpu(cv2.cvtColor(planar, cv2.COLOR_YUV2RGB_I420))
+    for _ in range(3):
+        found = pipeline(surface)
+        np.testing.assert_allclose(found[0].boxes, wanted[0].boxes, atol=1)
+        np.testing.assert_allclose(found[1].age, wanted[1].age, atol=1)
+        NO_UPLOAD.check(context.ledger.frames[-1])
+
+
 def test_shared_memory_needs_no_upload(context: Context, portrait: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Context, "shares_memory", True)
     pipeline, wanted = open_pipeline(context), by_cpu(portrait)
@@ -221,9 +239,22 @@ def test_buckets() -> None:
     assert [bucket_for(count) for count in (0, 1, 2, 3, 9, 32, 33, 900)] == [1, 1, 2, 4, 16, 32, 32, 32]
 
 
-def test_a_network_that_lacks_a_head_is_refused() -> None:
-    outputs = [TensorInfo("age", np.dtype("float32"), (None,))]
+def test_a_network_that_lacks_a_promised_head_is_refused() -> None:
+    spec = model_spec(NETWORK)
     with pytest.raises(SpecError, match="lacks the output age_std, gender, race"):
-        ResultLayout.of(FakeBackend([], outputs).outputs)
+        ResultLayout.of((TensorInfo("age", np.dtype("float32"), (None,)),), spec)
     with pytest.raises(SpecError, match="only its batch to be free"):
-        ResultLayout.of((TensorInfo("age", np.dtype("float32"), (None, None)),))
+        ResultLayout.of((TensorInfo("age", np.dtype("float32"), (None, None)),), spec)
+    with pytest.raises(SpecError, match="lacks the output age, age_std, gender, race"):
+        ResultLayout.of((), dataclasses.replace(spec, heads=()))
+
+
+def test_a_head_that_nobody_promised_is_nan() -> None:
+    spec = model_spec(NETWORK)
+    layout = ResultLayout.of(
+        (TensorInfo("age", np.dtype("float32"), (None,)),), dataclasses.replace(spec, heads=(spec.head("age"),))
+    )
+    block = np.zeros(layout.size, np.uint8)
+    block[256:264].view(np.float32)[:] = 30, 40
+    attributes = layout.read_attributes(block, 2)
+    assert attributes.age.tolist() == [30, 40] and np.isnan(attributes.race).all()

@@ -1,0 +1,125 @@
+"""Which device runs the pipeline: the one asked for, or the processor with a line that says which piece is missing."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from edgeface.api import FaceAnalyzer
+from edgeface.artifact import ENGINE_SUFFIX, detector_spec, model_spec
+from edgeface.errors import BackendError, ConfigError, MissingDependencyError
+from edgeface.pipeline.attributes import AttributeEstimator
+from edgeface.pipeline.detect import FaceDetector, shipped_model
+from edgeface.pipeline.face import Face
+from edgeface.pipeline.gpu_analyzer import GpuAnalyzer, engine_parts
+from edgeface.pipeline.runner import Analyzer
+from edgeface.runtime.cuda_driver import Driver
+from edgeface.runtime.ort import OrtBackend
+from edgeface.types import Image
+
+Note = Callable[[str], None]
+_PATTERN = re.compile(r"auto|cpu|cuda(?::(\d+))?")
+
+
+class AnyAnalyzer(Analyzer, Protocol):
+    """What ``open_analyzer`` gives: ``FaceAnalyzer`` or its twin on the GPU."""
+
+    def __call__(self, image: Image | str | os.PathLike[str]) -> list[Face]: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> AnyAnalyzer: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to open: the device ("auto", "cpu", "cuda" or "cuda:N"), the models (``None``: the shipped ones) and their
+    settings. With ``strict`` a missing piece is an error instead of a line."""
+
+    device: str = "auto"
+    strict: bool = False
+    model: Path | None = None
+    detector: Path | None = None
+    threads: int = 0
+    score: float | None = None
+    batch: int = 32
+
+    def __post_init__(self) -> None:
+        if not _PATTERN.fullmatch(self.device):
+            raise ConfigError(f"--device `{self.device}`: expected auto, cpu, cuda or cuda:N as in cuda:0")
+        if self.strict and self.device == "auto":
+            raise ConfigError("--strict-device needs a device to insist on: add --device cpu or --device cuda:0")
+
+    @property
+    def index(self) -> int:
+        """The GPU's number."""
+        match = _PATTERN.fullmatch(self.device)
+        return int(match[1] or 0) if match else 0
+
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        """Detector and attribute network."""
+        return self.detector or shipped_model("detector.onnx"), self.model or shipped_model("attributes.onnx")
+
+
+def open_analyzer(request: Request, note: Note) -> AnyAnalyzer:
+    """The analyzer of ``request``. ``note`` gets one line where a GPU that was wished for, or is there, is not used.
+
+    "auto" on a machine without an NVIDIA driver misses nothing and says nothing. Raises ``BackendError`` or
+    ``MissingDependencyError`` naming the missing piece where the request is strict.
+    """
+    if request.device == "cpu" or (request.device == "auto" and not Driver.installed()):
+        return _on_cpu(request)
+    try:
+        return _on_gpu(request)
+    except (BackendError, MissingDependencyError) as error:
+        if request.strict:
+            raise
+        note(f"running on the CPU: {error}")
+        return _on_cpu(request)
+
+
+def _on_cpu(request: Request) -> FaceAnalyzer:
+    """Both models step by step; an engine among them brings its own device."""
+    detector = FaceDetector(request.detector, threads=request.threads, score_threshold=request.score)
+    return FaceAnalyzer(detector, AttributeEstimator(request.model, threads=request.threads, batch=request.batch))
+
+
+def _on_gpu(request: Request) -> AnyAnalyzer:
+    """Two engines as one pass; two ONNX files by ONNX Runtime's CUDA provider, where it has one."""
+    count = Driver().number("cuDeviceGetCount")
+    if request.index >= count:
+        raise BackendError(f"no GPU {request.index} here: found {count}, counted from 0")
+    detector, model = request.paths
+    engines = [path for path in (detector, model) if path.suffix.lower() == ENGINE_SUFFIX]
+    if len(engines) == 2:
+        return GpuAnalyzer(partial(engine_parts, detector, model, request.index, request.score))
+    if engines:
+        (other,) = {detector, model} - set(engines)
+        raise BackendError(f"`{other}` is no engine: {_build(other)}")
+    return _by_onnxruntime(request, detector, model)
+
+
+def _by_onnxruntime(request: Request, detector: Path, model: Path) -> FaceAnalyzer:
+    backends = []
+    for path in (detector, model):
+        backends.append(OrtBackend(path, request.threads, provider="cuda"))
+        if not backends[-1].device.startswith("GPU"):
+            for backend in backends:
+                backend.close()
+            raise BackendError(f"no engines, and this ONNX Runtime has no CUDA provider: {_build(detector, model)}")
+    finder = FaceDetector(backend=backends[0], spec=detector_spec(detector), score_threshold=request.score)
+    estimator = AttributeEstimator(backend=backends[1], spec=model_spec(model), batch=request.batch)
+    return FaceAnalyzer(finder, estimator)
+
+
+def _build(*models: Path) -> str:
+    """What to do about models that are no engines yet."""
+    return "build with " + " and ".join(f"edgeface build-engine {path} --target tensorrt" for path in models)

@@ -1,0 +1,115 @@
+"""``FaceAnalyzer``'s twin on a GPU with TensorRT engines: the same calls, one thread that owns the GPU behind them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeface.artifact import detector_spec, model_spec
+from edgeface.errors import ConfigError
+from edgeface.images import read_image
+from edgeface.pipeline.face import Face, faces_from
+from edgeface.pipeline.gpu import GpuPipeline
+from edgeface.pipeline.gpu_frames import DeviceFrame
+from edgeface.runtime.cuda_context import Context
+from edgeface.runtime.device_engine import DeviceEngine
+from edgeface.runtime.kernels import compiled
+from edgeface.runtime.ledger import CopyLedger
+from edgeface.runtime.owner import Owner
+from edgeface.spec import ModelSpec
+from edgeface.types import Attributes, Faces, Image
+
+
+@dataclass
+class GpuParts:
+    """What lives on the GPU's thread: the pipeline, and all it needs, in the order to free it."""
+
+    pipeline: GpuPipeline
+    resources: ExitStack
+    device: str
+
+
+class GpuAnalyzer:
+    """Every face of a picture by one pass on the GPU.
+
+    ``open_parts`` makes what lives on the GPU (``engine_parts`` for two engines); it runs on the thread that owns it.
+    Raises what opening raises: ``BackendError`` for a GPU that is missing or too full, ``ArtifactError`` for an engine
+    of another machine, ``MissingDependencyError`` without TensorRT or, for the first run's kernels, nvcc.
+    """
+
+    def __init__(self, open_parts: Callable[[], GpuParts]) -> None:
+        self._owner = Owner(open_parts, _free, "GPU's thread")
+        self.spec: ModelSpec
+        self.spec, self.device, self.ledger = self._owner.call(
+            lambda parts: (parts.pipeline.spec, parts.device, parts.pipeline.ledger)
+        )
+        self._last: tuple[Faces, Attributes] = Faces.empty(), Attributes.empty()
+
+    ledger: CopyLedger
+    """What every frame cost."""
+
+    def analyze(self, frame: Image | DeviceFrame) -> tuple[Faces, Attributes]:
+        """Faces and attributes of a picture, from the host or on the GPU already."""
+        return self._owner.call(lambda parts: parts.pipeline(frame))
+
+    def __call__(self, image: Image | str | os.PathLike[str]) -> list[Face]:
+        """As ``FaceAnalyzer`` answers."""
+        pixels = read_image(image) if isinstance(image, (str, os.PathLike)) else image
+        faces, attributes = self.analyze(pixels)
+        return faces_from(faces, attributes, self.spec)
+
+    def detector(self, image: Image) -> Faces:
+        """The faces of ``image``; their attributes are there as well and wait for ``attributes``."""
+        self._last = self.analyze(image)
+        return self._last[0]
+
+    def attributes(self, image: Image, faces: Faces) -> Attributes:
+        """The attributes of the ``faces`` that ``detector`` gave last. Raises ``ConfigError`` for others."""
+        if faces is not self._last[0]:
+            raise ConfigError("on the GPU faces and attributes are made in one pass: ask for those of the last picture")
+        return self._last[1]
+
+    def close(self) -> None:
+        """Free the GPU and end its thread; closing twice is harmless."""
+        self._owner.close()
+
+    def __enter__(self) -> GpuAnalyzer:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def engine_parts(
+    detector: str | os.PathLike[str],
+    attributes: str | os.PathLike[str],
+    index: int = 0,
+    score_threshold: float | None = None,
+) -> GpuParts:
+    """The pipeline of two TensorRT engines on GPU ``index``, for the thread that calls this."""
+    from edgeface.runtime.trt_device import TrtDeviceEngine
+
+    with ExitStack() as stack:
+        context = stack.enter_context(Context(index))
+        engines: list[DeviceEngine] = []
+        for path in (detector, attributes):
+            engines.append(TrtDeviceEngine(path))
+            stack.callback(engines[-1].close)
+        pipeline = GpuPipeline(
+            context,
+            compiled(context.capability),
+            engines[0],
+            detector_spec(Path(detector)),
+            engines[1],
+            model_spec(Path(attributes)),
+            score_threshold,
+        )
+        stack.callback(pipeline.close)
+        return GpuParts(pipeline, stack.pop_all(), engines[1].device)
+
+
+def _free(parts: GpuParts) -> None:
+    parts.resources.close()

@@ -1,0 +1,71 @@
+"""TensorRT engines on device addresses, one execution context for each binding, so that each can be a graph."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgeface.errors import ArtifactError, BackendError
+from edgeface.passport import check_passport
+from edgeface.runtime.base import TensorInfo
+from edgeface.runtime.device_engine import Shape
+from edgeface.runtime.trt import Log, identity, load, tensor_infos, trt
+
+
+class TrtCall:
+    """An execution context with all its tensors bound."""
+
+    def __init__(self, context: trt.IExecutionContext) -> None:
+        self._context = context
+
+    def enqueue(self, stream: int) -> None:
+        if not self._context.execute_async_v3(stream):
+            raise BackendError("TensorRT could not run the engine")
+
+
+class TrtDeviceEngine:
+    """An engine, loaded once, for the thread whose CUDA context is current.
+
+    Its passport is checked as ``TrtBackend`` does. Raises ``ArtifactError`` where TensorRT refuses the engine.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        here = identity()
+        passport = check_passport(path, here)
+        log = Log()
+        engine = load(Path(path).read_bytes(), log, bool(passport.recipe.get("version_compatible")))
+        if engine is None:
+            raise ArtifactError(
+                f"TensorRT {trt.__version__} refuses the engine `{path}` ({log.reason()}), "
+                f"build it again: {passport.command}"
+            )
+        self._log = log  # TensorRT keeps no reference of its own
+        self._engine: trt.ICudaEngine | None = engine
+        self._gpu = here["gpu"]
+        self.inputs: tuple[TensorInfo, ...]
+        self.outputs: tuple[TensorInfo, ...]
+        self.inputs, self.outputs = tensor_infos(engine)
+
+    @property
+    def device(self) -> str:
+        return f"GPU ({self._gpu}, TensorRT {trt.__version__})"
+
+    def bind(self, shapes: Mapping[str, Shape], addresses: Mapping[str, int]) -> TrtCall:
+        """See ``DeviceEngine``."""
+        if self._engine is None:
+            raise BackendError("this engine is closed, open it again")
+        context = self._engine.create_execution_context()
+        if context is None:
+            raise BackendError(f"TensorRT has no memory for another execution context ({self._log.reason()})")
+        for name, shape in shapes.items():
+            if not context.set_input_shape(name, trt.Dims(list(shape))):
+                raise BackendError(f"input `{name}`: this engine does not take {shape} ({self._log.reason()})")
+        for name, address in addresses.items():
+            if not context.set_tensor_address(name, address):
+                raise BackendError(f"tensor `{name}`: TensorRT refuses its address ({self._log.reason()})")
+        return TrtCall(context)
+
+    def close(self) -> None:
+        """Let go of the engine; the contexts of its calls keep what they need until they go."""
+        self._engine = None
