@@ -7,7 +7,7 @@ OUT    ?= demo-out
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint format benchmark clean
+.PHONY: demo test lint format benchmark cpp cpp-soak clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.core
@@ -27,6 +27,21 @@ format: $(VENV)/.dev
 
 benchmark: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.face_cost
+
+# The C++ part: library, demo, tests, and the tests once more under the sanitizers. `CPP_FLAGS=-DTensorRT_ROOT=…` names
+# what is not in the system's places; `cpp-soak` has the long tests: valgrind and 10,000 cycles of an analyzer.
+cpp:
+	cmake -S cpp_demo -B build/cpp $(CPP_FLAGS)
+	cmake --build build/cpp --parallel
+	ctest --test-dir build/cpp --output-on-failure --label-exclude 'leaks|valgrind'
+	cmake -S cpp_demo -B build/cpp-sanitize -DEDGEFACE_SANITIZE=ON -DEDGEFACE_BUILD_DEMO=OFF -DCMAKE_BUILD_TYPE=Debug $(CPP_FLAGS)
+	cmake --build build/cpp-sanitize --parallel
+	ctest --test-dir build/cpp-sanitize --output-on-failure --label-exclude 'leaks|valgrind|install'
+
+cpp-soak:
+	cmake -S cpp_demo -B build/cpp $(CPP_FLAGS)
+	cmake --build build/cpp --parallel
+	ctest --test-dir build/cpp --output-on-failure --label-regex 'leaks|valgrind'
 
 clean:
 	rm -rf $(VENV) $(OUT) build dist *.egg-info

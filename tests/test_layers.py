@@ -26,6 +26,7 @@ LAYERS = (
     ),
     (
         "edgeface.export",
+        "edgeface.opencv_variant",
         "edgeface.recipe",
         "edgeface.passport",
         "edgeface.runtime",
@@ -52,7 +53,7 @@ LAYERS = (
 OWNERS = {
     "torch": ("edgeface/export.py", "trainer/"),
     "torchvision": ("trainer/",),
-    "onnx": ("edgeface/export.py", "edgeface/quantization/", "trainer/"),
+    "onnx": ("edgeface/export.py", "edgeface/opencv_variant.py", "edgeface/quantization/", "trainer/"),
     "onnxsim": ("edgeface/export.py", "trainer/"),
     "onnxruntime": ("edgeface/runtime/ort.py", "edgeface/quantization/ranges.py", "trainer/detector/teacher.py"),
     "av": ("edgeface/pipeline/source.py", "edgeface/pipeline/sink_video.py", "edgeface/demo_clip.py"),
