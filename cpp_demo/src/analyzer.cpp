@@ -1,52 +1,36 @@
 #include "edgeface/analyzer.h"
 
-#include <algorithm>
+#include <string>
 #include <utility>
 
-#include "attributes.h"
-#include "edgeface/detector.h"
+#include "edgeface/artifact.h"
 #include "edgeface/error.h"
 #include "edgeface/track.h"
+#include "pipeline.h"
 
 namespace edgeface {
 namespace {
 
-FaceDetector open_detector(const Options& options) {
-    if (options.detector.empty()) throw Error(EDGEFACE_INVALID_ARGUMENT, "detector: expected a model file, found none");
-    DetectorSpec spec = detector_spec(metadata(options.detector), "`" + options.detector + "`");
-    return {open_engine({options.detector, {"score", "box", "landmarks"}, options.backend, options.threads}),
-            std::move(spec), options.score_threshold};
-}
+[[noreturn]] void refuse(const std::string& sentence) { throw Error(EDGEFACE_INVALID_ARGUMENT, sentence); }
 
-AttributeEstimator open_attributes(const Options& options) {
-    if (options.attributes.empty()) {
-        throw Error(EDGEFACE_INVALID_ARGUMENT, "attributes: expected a model file, found none");
-    }
-    ModelSpec spec = model_spec(metadata(options.attributes), "`" + options.attributes + "`");
-    auto engine =
-        open_engine({options.attributes, AttributeEstimator::heads_of(spec), options.backend, options.threads});
-    return {std::move(engine), std::move(spec)};
-}
-
-std::vector<Face> places_of(const std::vector<kernels::Face>& found) {
-    std::vector<Face> faces(found.size());
-    for (std::size_t row = 0; row < found.size(); ++row) {
-        std::copy_n(found[row].box, 4, faces[row].box.begin());
-        std::copy_n(found[row].landmarks, 10, faces[row].landmarks.begin());
-        faces[row].score = found[row].score;
-    }
-    return faces;
+std::unique_ptr<Pipeline> open_pipeline(const Options& options) {
+    if (options.threads < 0)
+        refuse("threads: expected 0 (all cores) or more, found " + std::to_string(options.threads));
+    if (options.detector.empty()) refuse("detector: expected a model file, found none");
+    if (options.attributes.empty()) refuse("attributes: expected a model file, found none");
+#ifdef EDGEFACE_WITH_TENSORRT
+    if (is_engine(options.detector) && is_engine(options.attributes)) return open_gpu_pipeline(options);
+#endif
+    return open_host_pipeline(options);
 }
 
 }  // namespace
 
 struct Analyzer::State {
-    FaceDetector detector;
-    AttributeEstimator attributes;
+    std::unique_ptr<Pipeline> pipeline;
     bool track;
     std::string device;
     IouTracker tracker{};
-    Preprocessor frame{};
     std::vector<Face> faces{};
 
     void number(std::vector<Face>& next) {
@@ -58,15 +42,9 @@ struct Analyzer::State {
 };
 
 Analyzer::Analyzer(const Options& options) {
-    if (options.threads < 0) {
-        throw Error(EDGEFACE_INVALID_ARGUMENT,
-                    "threads: expected 0 (all cores) or more, found " + std::to_string(options.threads));
-    }
-    FaceDetector detector = open_detector(options);
-    AttributeEstimator attributes = open_attributes(options);
-    const std::string found_on = detector.engine().device(), judged_on = attributes.engine().device();
-    state_.reset(new State{std::move(detector), std::move(attributes), options.track,
-                           found_on == judged_on ? found_on : found_on + " and " + judged_on});
+    std::unique_ptr<Pipeline> pipeline = open_pipeline(options);
+    std::string device = pipeline->device();
+    state_.reset(new State{std::move(pipeline), options.track, std::move(device)});
 }
 
 Analyzer::~Analyzer() = default;
@@ -74,10 +52,7 @@ Analyzer::Analyzer(Analyzer&&) noexcept = default;
 Analyzer& Analyzer::operator=(Analyzer&&) noexcept = default;
 
 const std::vector<Face>& Analyzer::analyze(const ImageView& image) {
-    const kernels::ConstImage& picture = state_->frame.load(image);
-    const std::vector<kernels::Face>& found = state_->detector.find(state_->frame, picture);
-    std::vector<Face> next = places_of(found);
-    state_->attributes.judge(state_->frame, found, next);
+    std::vector<Face> next = state_->pipeline->answer(image);
     if (state_->track) state_->number(next);
     state_->faces = std::move(next);
     return state_->faces;

@@ -64,8 +64,9 @@ bool fits(const std::string& name, const std::string& built, const std::string& 
     const std::string level = recipe.value("hardware_compatible", "none");
     if (name == "gpu") return built == here || level != "none";
     if (name == "compute_capability" && level == "ampere_plus") return numbers(here) >= std::vector<int>{8, 0};
-    if (name == "tensorrt" && recipe.value("version_compatible", false)) return numbers(here) >= numbers(built);
-    return built == here;
+    if (name != "tensorrt") return built == here;
+    if (recipe.value("version_compatible", false)) return numbers(here) >= numbers(built);
+    return built == here || here.rfind(built + ".", 0) == 0;  // some packages leave out the build number
 }
 
 void check_bytes(const std::string& path, const std::string& expected, const std::string& command) {

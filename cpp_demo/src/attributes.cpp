@@ -38,12 +38,7 @@ void take_class(const HeadSpec& head, const Tensor& answer, std::size_t count, F
 
 }  // namespace
 
-AttributeEstimator::AttributeEstimator(std::unique_ptr<Engine> engine, ModelSpec spec)
-    : engine_(std::move(engine)), spec_(std::move(spec)), heads_(heads_of(spec_)) {
-    for (std::size_t k = 0; k < target_.size(); ++k) target_[k] = spec_.template_points[k] * spec_.input_size;
-}
-
-std::vector<std::string> AttributeEstimator::heads_of(const ModelSpec& spec) {
+std::vector<std::string> heads_of(const ModelSpec& spec) {
     std::vector<std::string> names;
     for (const HeadSpec& head : spec.heads) {
         if (std::find(kKnown.begin(), kKnown.end(), head.name) != kKnown.end()) names.push_back(head.name);
@@ -55,26 +50,47 @@ std::vector<std::string> AttributeEstimator::heads_of(const ModelSpec& spec) {
     return names;
 }
 
+std::array<double, 10> target_of(const ModelSpec& spec) {
+    std::array<double, 10> target{};
+    for (std::size_t k = 0; k < target.size(); ++k) target[k] = spec.template_points[k] * spec.input_size;
+    return target;
+}
+
+std::vector<Face> places_of(const kernels::Face* found, std::size_t count) {
+    std::vector<Face> faces(count);
+    for (std::size_t row = 0; row < count; ++row) {
+        std::copy_n(found[row].box, 4, faces[row].box.begin());
+        std::copy_n(found[row].landmarks, 10, faces[row].landmarks.begin());
+        faces[row].score = found[row].score;
+    }
+    return faces;
+}
+
+void take_answers(const ModelSpec& spec, const std::vector<Tensor>& answers, std::size_t count, Face* faces) {
+    const std::vector<std::string> heads = heads_of(spec);
+    for (std::size_t k = 0; k < heads.size(); ++k) {
+        const HeadSpec& head = spec.head(heads[k]);
+        check_shape(head, answers[k], count, spec.name);
+        if (head.name == "age") take_number(answers[k], count, faces, &Face::age);
+        if (head.name == "age_std") take_number(answers[k], count, faces, &Face::age_std);
+        if (head.name == "gender") take_class(head, answers[k], count, faces, &Face::gender, &Face::gender_confidence);
+        if (head.name == "race") take_class(head, answers[k], count, faces, &Face::race, &Face::race_confidence);
+    }
+}
+
+AttributeEstimator::AttributeEstimator(std::unique_ptr<Engine> engine, ModelSpec spec)
+    : engine_(std::move(engine)), spec_(std::move(spec)) {}
+
 void AttributeEstimator::judge(Preprocessor& frame, const std::vector<kernels::Face>& found, std::vector<Face>& faces) {
     if (found.empty()) return;
     const std::int64_t side = spec_.input_size;
-    const std::uint8_t* crops = frame.crops(found, target_, spec_.input_size);
+    const std::uint8_t* crops = frame.crops(found, target_of(spec_), spec_.input_size);
     for (std::size_t start = 0; start < found.size(); start += kBatch) {
         const std::size_t count = std::min(kBatch, found.size() - start);
         const std::uint8_t* pixels = crops + start * static_cast<std::size_t>(3 * side * side);
         const std::vector<Tensor>& answers = engine_->infer(pixels, {static_cast<std::int64_t>(count), side, side, 3});
-        for (std::size_t k = 0; k < heads_.size(); ++k) {
-            take(spec_.head(heads_[k]), answers[k], count, faces.data() + start);
-        }
+        take_answers(spec_, answers, count, faces.data() + start);
     }
-}
-
-void AttributeEstimator::take(const HeadSpec& head, const Tensor& answer, std::size_t count, Face* faces) const {
-    check_shape(head, answer, count, spec_.name);
-    if (head.name == "age") take_number(answer, count, faces, &Face::age);
-    if (head.name == "age_std") take_number(answer, count, faces, &Face::age_std);
-    if (head.name == "gender") take_class(head, answer, count, faces, &Face::gender, &Face::gender_confidence);
-    if (head.name == "race") take_class(head, answer, count, faces, &Face::race, &Face::race_confidence);
 }
 
 }  // namespace edgeface

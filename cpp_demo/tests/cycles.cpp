@@ -38,7 +38,7 @@ int main(int count, char** arguments) {
     options.detector = tiny.detector.c_str();
     options.attributes = tiny.attributes.c_str();
     options.threads = 1;
-    const fixtures::Picture picture = fixtures::squares({{16, 16, {250, 250, 250}}});
+    const fixtures::Picture picture = fixtures::squares({{32, 32, {250, 250, 250}}});
     long warm_kb = 0;
     for (long k = 0; k < cycles; ++k) {
         if (k == cycles / 10) warm_kb = resident_kb();

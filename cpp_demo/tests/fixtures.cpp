@@ -25,7 +25,11 @@ struct Folder {
 
 }  // namespace
 
-std::string tiny(const std::string& name) { return std::string(EDGEFACE_TEST_MODELS) + "/" + name; }
+std::string tiny(const std::string& name) {
+    const std::vector<std::string>& all = edgeface::backends();
+    const bool for_opencv = std::find(all.begin(), all.end(), "onnxruntime") == all.end();
+    return std::string(EDGEFACE_TEST_MODELS) + (for_opencv ? "/opencv/" : "/") + name;
+}
 
 std::string golden(const std::string& name) { return std::string(EDGEFACE_TEST_GOLDEN) + "/" + name; }
 
@@ -47,8 +51,8 @@ Picture squares(const std::vector<Place>& places, int width, int height, int pad
     const std::ptrdiff_t stride = 3 * static_cast<std::ptrdiff_t>(width) + padding;
     Picture picture{width, height, stride, std::vector<std::uint8_t>(static_cast<std::size_t>(stride * height), 0)};
     for (const Place& place : places) {
-        for (int y = place.y; y < std::min(place.y + 24, height); ++y) {
-            for (int x = place.x; x < std::min(place.x + 24, width); ++x) {
+        for (int y = place.y; y < std::min(place.y + 32, height); ++y) {
+            for (int x = place.x; x < std::min(place.x + 32, width); ++x) {
                 std::copy_n(place.colour, 3, picture.pixels.begin() + y * stride + 3 * x);
             }
         }
@@ -62,11 +66,6 @@ edgeface::Options tiny_options() {
     options.attributes = tiny("attributes.onnx");
     options.threads = 1;
     return options;
-}
-
-bool has_onnxruntime() {
-    const std::vector<std::string>& all = edgeface::backends();
-    return std::find(all.begin(), all.end(), "onnxruntime") != all.end();
 }
 
 }  // namespace fixtures

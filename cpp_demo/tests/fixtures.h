@@ -10,7 +10,7 @@
 
 namespace fixtures {
 
-std::string tiny(const std::string& name);    // path of tests/models/NAME
+std::string tiny(const std::string& name);    // path of the model NAME for this build's backend
 std::string golden(const std::string& name);  // path of tests/golden/NAME of the Python tests
 
 std::string read_file(const std::string& path);
@@ -19,7 +19,8 @@ void write_file(const std::string& path, const std::string& bytes);
 // A folder of this process' own, removed at its end.
 std::string scratch(const std::string& name);
 
-// Black, with one square of 24x24 pixels of `colour` (RGB) at each place; the tiny detector finds them.
+// Black, with one square of 32x32 pixels of `colour` (RGB) at each place; the tiny detector finds those on its grid
+// of 32.
 struct Place {
     int x;
     int y;
@@ -37,8 +38,7 @@ struct Picture {
 };
 Picture squares(const std::vector<Place>& places, int width = 128, int height = 96, int padding = 0);
 
-// Options for the tiny models on ONNX Runtime, one thread.
+// Options for the tiny models, one thread.
 edgeface::Options tiny_options();
-bool has_onnxruntime();
 
 }  // namespace fixtures

@@ -1,51 +1,53 @@
-"""Writes the tiny models that the C++ tests run: real graphs with the contract's inputs, outputs and specs, a few KB each.
+"""Writes the tiny models that the C++ tests run: real graphs with the contract's inputs, outputs and specs, 1 KB each.
 
-    python cpp_demo/tests/make_tiny.py cpp_demo/tests/models
+    python -m cpp_demo.tests.make_tiny cpp_demo/tests/models
 
-The detector finds bright cells of 8x8 pixels; the attribute network tells age from brightness, gender from red against
-blue, race from the brightest colour.
+The detector finds bright cells of 32x32 pixels; the attribute network tells age from brightness, gender from red
+against blue, race from the brightest colour. In the folder ``opencv`` are their variants for OpenCV's DNN module.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeface.geometry import template
+from edgeface.opencv_variant import write_opencv_variant
 from edgeface.spec import DETECTOR_KEY, MODEL_KEY, AlignmentSpec, DetectorSpec, ModelSpec, default_heads
 
-STRIDE, SIZE = 8, 16
+STRIDE, SIZE = 32, 16
 
 
 def detector() -> onnx.ModelProto:
-    """score = sigmoid((brightness - 128) / 8); boxes of 3x3 cells about the anchor, landmarks of a frontal face."""
+    """score = sigmoid((brightness - 128) / 8); the cell is the box, landmarks are a frontal face's."""
     weights = np.zeros((15, 3, 1, 1), np.float32)
     weights[0] = 1 / 24
     bias = np.zeros(15, np.float32)
     bias[0] = -128 / 8
-    bias[1:5] = 1.5
-    bias[5:] = (3 * (template(1, 0.4, 0.5) - 0.5)).ravel()
+    bias[1:5] = 0.5
+    bias[5:] = (template(1, 0.4, 0.5) - 0.5).ravel()
     nodes = [
         helper.make_node("Cast", ["image"], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["floats"], ["planes"], perm=[0, 3, 1, 2]),
         helper.make_node("AveragePool", ["planes"], ["cells"], kernel_shape=[STRIDE] * 2, strides=[STRIDE] * 2),
-        helper.make_node("Conv", ["cells", "weights", "bias"], ["maps"]),
+        helper.make_node("Conv", ["cells", "weights", "bias"], ["maps"], kernel_shape=[1, 1]),
         helper.make_node("Reshape", ["maps", "flat"], ["columns"]),
         helper.make_node("Transpose", ["columns"], ["rows"], perm=[0, 2, 1]),
         helper.make_node("Split", ["rows", "parts"], ["logits", "box", "landmarks"], axis=2),
         helper.make_node("Sigmoid", ["logits"], ["chance"]),
-        helper.make_node("Squeeze", ["chance", "last"], ["score"]),
+        helper.make_node("Reshape", ["chance", "row"], ["score"]),
     ]
     constants = {
         "weights": weights,
         "bias": bias,
         "flat": np.array([0, 15, -1]),
         "parts": np.array([1, 4, 10]),
-        "last": np.array([2]),
+        "row": np.array([0, -1]),
     }
     spec = DetectorSpec("tiny-detector", strides=(STRIDE,), longest_px=128, upscale=1.0, nms_iou=0.3)
     outputs = [("score", ["N", "A"]), ("box", ["N", "A", 4]), ("landmarks", ["N", "A", 10])]
@@ -81,7 +83,14 @@ def attributes() -> onnx.ModelProto:
     return model(nodes, constants, ("crops", ["N", SIZE, SIZE, 3]), outputs, {MODEL_KEY: spec.to_json()})
 
 
-def model(nodes, constants, given, outputs, metadata) -> onnx.ModelProto:
+def model(
+    nodes: list[onnx.NodeProto],
+    constants: dict[str, Any],
+    given: tuple[str, list[Any]],
+    outputs: list[tuple[str, list[Any]]],
+    metadata: dict[str, str],
+) -> onnx.ModelProto:
+    """A checked model of opset 17 with the input ``given`` in uint8 and ``outputs`` in float32: names and shapes."""
     graph = helper.make_graph(
         nodes,
         "tiny",
@@ -97,6 +106,7 @@ def model(nodes, constants, given, outputs, metadata) -> onnx.ModelProto:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    onnx.save(detector(), folder / "detector.onnx")
-    onnx.save(attributes(), folder / "attributes.onnx")
+    (folder / "opencv").mkdir(parents=True, exist_ok=True)
+    for name, made in (("detector.onnx", detector()), ("attributes.onnx", attributes())):
+        onnx.save(made, folder / name)
+        write_opencv_variant(folder / name, folder / "opencv" / name)
