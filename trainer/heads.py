@@ -121,7 +121,7 @@ def _expectation(raw: Tensor, config: Config) -> tuple[Tensor, Tensor]:
 
 def _years(raw: Tensor, config: Config) -> tuple[Tensor, Tensor]:
     """The number itself, kept within life."""
-    age = raw[:, 0].clamp_min(0.0).clamp_max(OLDEST)
+    age = raw.squeeze(1).clamp_min(0.0).clamp_max(OLDEST)
     return age, age * 0.0 + _REGRESSION_STD
 
 

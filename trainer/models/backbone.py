@@ -59,3 +59,17 @@ class ConvBn(nn.Sequential):
             nn.BatchNorm2d(outputs),
         ]
         super().__init__(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+
+class MeanPool(nn.Module):
+    """Mean over positions: ``[N, C, H, W]`` → ``[N, C]``, or ``[N, C, 1, 1]`` with ``keepdim``.
+
+    In place of ``nn.AdaptiveAvgPool2d(1)``, which exports as a gather of strides around the same mean.
+    """
+
+    def __init__(self, keepdim: bool = False):
+        super().__init__()
+        self.keepdim = keepdim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3), keepdim=self.keepdim)

@@ -13,7 +13,7 @@ from trainer.calibration import Calibration
 from trainer.config import Config
 from trainer.heads import make_head
 from trainer.models.attention import ATTENTION
-from trainer.models.backbone import Backbone, MakeBackbone, Normalise
+from trainer.models.backbone import Backbone, MakeBackbone, MeanPool, Normalise
 from trainer.models.compact import compact
 from trainer.models.decoder import MaskDecoder
 from trainer.models.plain import plain, plain_bn, vgg
@@ -107,13 +107,6 @@ class PositionPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         pooled: Tensor = self.norm(self.conv(x))
         return pooled.flatten(1)
-
-
-class MeanPool(nn.Module):
-    """Mean over positions: ``[N, C, H, W]`` → ``[N, C]``."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean(dim=(2, 3))
 
 
 def build_net(config: Config) -> AttributeNet:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from edgeface.errors import ConfigError
 from trainer.config import Config
 from trainer.models.attention import MultiHeadAttention
-from trainer.models.backbone import Backbone, MakeBackbone
+from trainer.models.backbone import Backbone, MakeBackbone, MeanPool
 
 _SMALLEST = {"inception_v3": 75}
 
@@ -51,10 +51,19 @@ def _convolutional(name: str, head: Iterable[str], **options: Any) -> MakeBackbo
             raise ConfigError(f"`input_size`: {name} needs {smallest} or more, found {config.input_size}")
         children = _network(name, **options).named_children()
         body = nn.Sequential(OrderedDict((key, child) for key, child in children if key not in tuple(head)))
+        _pool_plainly(body)
         _, channels, side, _ = _answer_shape(body, config.input_size)
         return Backbone(body, channels, side)
 
     return make
+
+
+def _pool_plainly(net: nn.Module) -> None:
+    """Put ``MeanPool`` in the place of every pooling to one pixel, as squeeze-and-excitation blocks have it."""
+    for layer in net.modules():
+        for name, child in layer.named_children():
+            if isinstance(child, nn.AdaptiveAvgPool2d):
+                layer.add_module(name, MeanPool(keepdim=True))
 
 
 def _answer_shape(body: nn.Module, size: int) -> torch.Size:
