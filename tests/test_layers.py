@@ -45,6 +45,7 @@ LAYERS = (
         "edgeface.model_info",
         "edgeface.bench",
         "edgeface.bench_compare",
+        "edgeface.bench_pipeline",
         "edgeface.parity",
     ),
     ("edgeface.build_order", "edgeface.build_steps", "edgeface.build_judges", "edgeface.build_gate", "edgeface.build"),

@@ -7,40 +7,62 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeface.cli.output import note, progress, say_json, table, write_json
+from edgeface.cli import options
+from edgeface.cli.output import note, progress, say, say_json, table, write_json
 from edgeface.errors import ConfigError
 
 if TYPE_CHECKING:
     from edgeface.bench import BenchReport, Speedup
     from edgeface.bench_compare import Comparison
+    from edgeface.bench_pipeline import PipelineReport
+    from edgeface.pipeline.device import AnyAnalyzer
 
 EXAMPLE = "Example: edgeface bench model.onnx model.int8.onnx --batch 1,8 --threads 1"
 
 
 def bench(
     artefacts: Annotated[
-        list[Path], typer.Argument(metavar="ARTEFACT...", help="Model files; the first is the reference.")
-    ],
+        list[Path] | None, typer.Argument(metavar="ARTEFACT...", help="Model files; the first is the reference.")
+    ] = None,
     batch: Annotated[str, typer.Option(metavar="N,N", help="Batch sizes.")] = "1,8,32",
     threads: Annotated[str, typer.Option(metavar="N,N", help="CPU threads of one inference; 0: all cores.")] = "1",
     seconds: Annotated[float, typer.Option(metavar="S", help="Time spent on each artefact at each setting.")] = 5.0,
+    pipeline: Annotated[
+        str | None,
+        typer.Option(metavar="CLIP", help="Time the whole pipeline on a video instead; demo: the sample clip."),
+    ] = None,
+    model: options.Model = None,
+    detector: options.Detector = None,
+    device: options.Device = "auto",
+    strict_device: options.StrictDevice = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write figures and rounds as JSON, for --compare.")
     ] = None,
     compare: Annotated[Path | None, typer.Option(metavar="OLD.json", help="Set against a saved bench.")] = None,
 ) -> None:
-    """Time model files side by side.
+    """Time model files side by side, or the whole pipeline.
 
     Warm-up, then interleaved rounds: percentiles of a call, throughput, peak memory, and how many times as fast each
-    is as the first, with the interval that the noise leaves.
+    is as the first, with the interval that the noise leaves. --pipeline: frames a second against decoding and the
+    bare networks in the same run, each stage's share, how old a result is, and on a GPU every copy.
     """
+    if pipeline is not None:
+        if artefacts or compare:
+            raise ConfigError(
+                "--pipeline times one clip: name models by --model and --detector, and leave --compare out"
+            )
+        opened = options.analyzer(model, detector, _numbers("threads", threads)[0], None, 32, device, strict_device)
+        _pipeline(pipeline, opened, seconds, as_json, save)
+        return
     from edgeface.bench import bench as measure
     from edgeface.bench_compare import compare_bench, read_bench
 
     old = None if compare is None else read_bench(compare)
     with progress("timing") as report:
-        result = measure(artefacts, _numbers("batch", batch), _numbers("threads", threads), seconds, progress=report)
+        result = measure(
+            artefacts or [], _numbers("batch", batch), _numbers("threads", threads), seconds, progress=report
+        )
     if save is not None:
         write_json(save, result.to_dict(rounds=True))
     comparison = None if old is None else compare_bench(old, result)
@@ -50,6 +72,36 @@ def bench(
     _figures(result)
     if comparison is not None:
         _changes(comparison, str(compare))
+
+
+def _pipeline(clip: str, opened: AnyAnalyzer, seconds: float, as_json: bool, save: Path | None) -> None:
+    """Time ``clip`` and print or save the figures."""
+    from edgeface.bench_pipeline import bench_pipeline
+
+    with opened as analyzer, progress("timing") as report:
+        result = bench_pipeline(clip, analyzer, seconds, progress=report)
+    if save is not None:
+        write_json(save, result.to_dict())
+    if as_json:
+        say_json(result.to_dict())
+        return
+    _stages(result)
+
+
+def _stages(report: PipelineReport) -> None:
+    width, height = report.size
+    where = f"{report.clip} ({width}x{height}), {report.device}"
+    rows = [(name, *(f"{laps[key]:.2f}" for key in ("mean", "p50", "p95"))) for name, laps in report.stages_ms.items()]
+    table(where, ("stage", "mean ms", "p50 ms", "p95 ms"), rows)
+    say(f"{report.frames} frames, {report.faces} faces, {report.rounds} rounds: {report.fps:.1f} frames/s")
+    if report.share is not None and report.floor_fps is not None:
+        say(
+            f"decoding and bare networks: {report.floor_fps:.1f} frames/s; the pipeline keeps {_interval(report.share)}"
+        )
+    p50, p95, largest = report.age_ms
+    say(f"a frame's result is {p50:.1f} ms old at p50, {p95:.1f} at p95, {largest:.1f} at most")
+    for kind, cost in (report.copies or {}).items():
+        say(f"{kind.replace('_', ' ')} a frame: {cost['calls']:g} calls, {cost['bytes']:.0f} bytes")
 
 
 def _numbers(name: str, text: str) -> list[int]:

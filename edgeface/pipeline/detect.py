@@ -6,8 +6,10 @@ import dataclasses
 import os
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeface.artifact import detector_spec
 from edgeface.errors import ArtifactError, ConfigError, ImageError
@@ -67,12 +69,17 @@ class FaceDetector:
         """
         check_image(image)
         fit = self._fit(image.shape[1], image.shape[0])
-        outputs = self.backend.infer({self._input.name: self.family.encode(fit_canvas(image, fit))})
+        outputs = self.backend.infer(self.encoded(image))
         found = self.family.decode(outputs, (fit.canvas_width, fit.canvas_height), self.score_threshold)
         kept = nms(found, self.family.nms_iou)
         boxes = _clip(fit.to_image(kept.boxes.reshape(-1, 2, 2)).reshape(-1, 4), image.shape[1], image.shape[0])
         visible = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         return Faces(boxes, kept.scores, fit.to_image(kept.landmarks))[visible]
+
+    def encoded(self, image: Image) -> dict[str, NDArray[Any]]:
+        """What the network is fed for ``image``."""
+        canvas = fit_canvas(image, self._fit(image.shape[1], image.shape[0]))
+        return {self._input.name: self.family.encode(canvas)}
 
     def _fit(self, width: int, height: int) -> Letterbox:
         if self._fixed is None:
