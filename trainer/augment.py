@@ -4,8 +4,8 @@ The parameters are drawn on the host, one row of uniform numbers a crop, and eve
 operators. So a GPU is fed without waiting for CPU cores, a crop looks the same on every device, and processes that
 share a batch draw the batch's rows together and each use their own.
 
-Light is one linear map of a crop's colours, since brightness, contrast, saturation and grey are linear. Blur and low
-resolution are separable linear filters: a matrix applied to the rows and to the columns.
+Light is one linear map of a crop's colours, since brightness, contrast, saturation and grey are linear. Blur is a
+separable linear filter: a matrix applied to the rows and to the columns.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from trainer.config import Config
 CHANCES = 19
 """Uniform numbers that a crop's augmentation takes."""
 _LIGHT_PROBABILITY = 0.7
-_SMALLEST, _LARGEST = 0.35, 0.7  # side of a low resolution, as a fraction
+_SIDES = (0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)  # of low resolutions, as fractions
 _BLURS = torch.linspace(0.5, 1.5, 11)  # standard deviations in pixels
 _ERASED_FRAC = (0.02, 0.2)
 _ERASED_ASPECT = (0.3, 3.3)
-_GREY = 127.0
+_GREY = 127.5
+_PIECE = 16
+"""Crops at a time on the CPU, so that a piece stays in its cache from step to step."""
 _LUMA = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
@@ -44,8 +46,6 @@ class Augment:
         self.light = not cooldown
         self.colour, self.grayscale = config.colour, config.grayscale
         self.degrade, self.erase = config.degrade, config.erase
-        sides = range(round(_SMALLEST * config.input_size), round(_LARGEST * config.input_size) + 1)
-        self.low_resolutions = torch.stack([_low_resolution(config.input_size, max(8, side)) for side in sides])
         self.blurs = torch.stack([_blur(config.input_size, float(sigma)) for sigma in _BLURS])
 
     def chances(self, count: int, generator: torch.Generator | None = None) -> Tensor:
@@ -55,13 +55,21 @@ class Augment:
     def __call__(self, crops: Tensor, chances: Tensor | None = None) -> Tensor:
         """``chances``: rows of ``self.chances``; left out, they are drawn from torch's global generator."""
         chances = self.chances(len(crops)) if chances is None else chances
+        if crops.device.type != "cpu":
+            return self._augmented(crops, chances)
+        return torch.cat(
+            [self._augmented(*part) for part in zip(torch.split(crops, _PIECE), torch.split(chances, _PIECE))]
+        )
+
+    def _augmented(self, crops: Tensor, chances: Tensor) -> Tensor:
         moved = look(crops, self.jitter(chances[:, :5]))
         if not self.light:
             return moved
         picture = self._coloured(moved[..., :3].permute(0, 3, 1, 2).float(), chances[:, 5:10])
         self._degraded(picture, chances[:, 10:14])
         self._erased(picture, chances[:, 14:19])
-        return torch.cat([to_bytes(picture), moved[..., 3:]], 3) if moved.shape[3] > 3 else to_bytes(picture)
+        lit = _bytes(picture)
+        return torch.cat([lit, moved[..., 3:]], 3) if moved.shape[3] > 3 else lit
 
     def jitter(self, chances: Tensor) -> Tensor:
         """Where each output pixel looks, for ``look``: flip or not, turn, scale and shift, float32 ``[N, 2, 3]``."""
@@ -72,7 +80,10 @@ class Augment:
         return torch.stack(rows, 1).view(-1, 2, 3)
 
     def _coloured(self, picture: Tensor, chances: Tensor) -> Tensor:
-        """Brightness, contrast and saturation factors in 1 ± ``colour``, some crops grey: all in one linear map."""
+        """Brightness, contrast and saturation factors in 1 ± ``colour``, some crops grey: all in one linear map.
+
+        The result is raised by a half, so that cutting its fraction off rounds.
+        """
         factors = 1 + (chances[:, :3] * 2 - 1) * self.colour * (chances[:, 3:4] < _LIGHT_PROBABILITY)
         brightness, contrast, saturation = factors.T
         saturation = saturation * (chances[:, 4] >= self.grayscale)
@@ -82,35 +93,34 @@ class Augment:
         lift = (brightness * (1 - contrast))[:, None].to(picture.device, non_blocking=True)
         mean = picture.mean((2, 3)) @ _LUMA.to(picture.device)
         pixels = picture.flatten(2)
-        mapped = torch.baddbmm((lift * mean[:, None])[:, :, None], mixing.to(picture.device), pixels)
+        mapped = torch.baddbmm((lift * mean[:, None] + 0.5)[:, :, None], mixing.to(picture.device), pixels)
         return mapped.view_as(picture)
 
     def _degraded(self, picture: Tensor, chances: Tensor) -> None:
         """Some crops are shrunk and enlarged again, as a distant face would arrive, some are blurred, in place."""
-        for chance, amount, filters in (
-            (chances[:, 0], chances[:, 1], self.low_resolutions),
-            (chances[:, 2], chances[:, 3], self.blurs),
-        ):
-            rows = (chance < self.degrade).nonzero().flatten()
-            if len(rows):
-                chosen = filters[(amount[rows] * len(filters)).long().clamp_max(len(filters) - 1)]
-                rows, matrix = rows.to(picture.device), chosen[:, None].to(picture.device, non_blocking=True)
-                picture[rows] = matrix @ picture[rows] @ matrix.mT
+        small, size, blurred, sigma = chances.T
+        levels = torch.where(small < self.degrade, (size * len(_SIDES)).long(), -1)
+        for level in sorted(set(levels[levels >= 0].tolist())):
+            rows = (levels == level).nonzero().flatten().to(picture.device)
+            side = max(8, round(_SIDES[level] * picture.shape[-1]))
+            shrunk = F.interpolate(picture[rows], (side, side), mode="bilinear", antialias=True)
+            picture[rows] = F.interpolate(shrunk, picture.shape[2:], mode="bilinear")
+        rows = (blurred < self.degrade).nonzero().flatten()
+        if len(rows):
+            matrix = self.blurs[(sigma[rows] * len(self.blurs)).long()][:, None].to(picture.device, non_blocking=True)
+            rows = rows.to(picture.device)
+            picture[rows] = matrix @ picture[rows] @ matrix.mT
 
     def _erased(self, picture: Tensor, chances: Tensor) -> None:
         """Some crops lose a grey rectangle, in place. Zhong et al., "Random erasing data augmentation", AAAI 2020."""
-        rows = (chances[:, 0] < self.erase).nonzero().flatten()
-        if not len(rows):
-            return
-        _, size, shape, x, y = chances[rows].T
-        area = _ERASED_FRAC[0] + size * (_ERASED_FRAC[1] - _ERASED_FRAC[0])
-        aspect = torch.exp(math.log(_ERASED_ASPECT[0]) + shape * math.log(_ERASED_ASPECT[1] / _ERASED_ASPECT[0]))
         side = picture.shape[-1]
-        places = (torch.arange(side) + 0.5) / side
-        inside = [_within(places, at, extent) for at, extent in ((y, area * aspect), (x, area / aspect))]
-        covered = (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
-        rows = rows.to(picture.device)
-        picture[rows] = torch.where(covered.to(picture.device, non_blocking=True), _GREY, picture[rows])
+        for row in (chances[:, 0] < self.erase).nonzero().flatten().tolist():
+            _, size, shape, x, y = chances[row].tolist()
+            area = _ERASED_FRAC[0] + size * (_ERASED_FRAC[1] - _ERASED_FRAC[0])
+            aspect = _ERASED_ASPECT[0] * (_ERASED_ASPECT[1] / _ERASED_ASPECT[0]) ** shape
+            high, wide = (min(side, max(1, round(side * math.sqrt(part)))) for part in (area * aspect, area / aspect))
+            top, left = round(y * (side - high)), round(x * (side - wide))
+            picture[row, :, top : top + high, left : left + wide] = _GREY
 
 
 def look(crops: Tensor, theta: Tensor) -> Tensor:
@@ -138,28 +148,12 @@ def look(crops: Tensor, theta: Tensor) -> Tensor:
 
 def to_bytes(picture: Tensor) -> Tensor:
     """float ``[N, C, S, S]`` in 0…255 (and somewhat outside) → uint8 ``[N, S, S, C]``, rounded."""
-    return (picture + 0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    return _bytes(picture + 0.5)
 
 
-def _within(places: Tensor, at: Tensor, squared: Tensor) -> Tensor:
-    """Which of ``places`` (0…1) lie in each interval of length √``squared`` (at most 1) at ``at`` of its room."""
-    extent = squared.sqrt().clamp_max(1.0)[:, None]
-    start = at[:, None] * (1 - extent)
-    return (places >= start) & (places < start + extent)
-
-
-def _low_resolution(side: int, small: int) -> Tensor:
-    """Matrix ``[side, side]`` that shrinks a line to ``small`` pixels, each a weighted mean, and enlarges it again."""
-    return _resize(small, side) @ _resize(side, small)
-
-
-def _resize(source: int, target: int) -> Tensor:
-    """Bilinear resizing of a line ``[target, source]``; where it shrinks, the triangle covers what it skips."""
-    ratio = source / target
-    centres = (torch.arange(target) + 0.5) * ratio
-    distance = (torch.arange(source) + 0.5 - centres[:, None]).abs() / max(ratio, 1.0)
-    weights = (1 - distance).clamp_min(0)
-    return weights / weights.sum(1, keepdim=True)
+def _bytes(picture: Tensor) -> Tensor:
+    """float ``[N, C, S, S]``, a half above its values in 0…255 → uint8 ``[N, S, S, C]``. Overwrites ``picture``."""
+    return picture.clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def _blur(side: int, sigma: float) -> Tensor:

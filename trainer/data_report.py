@@ -140,7 +140,11 @@ def odd_labels(samples: Samples, answers: Attributes | None) -> dict[str, list[O
     if answers is None:
         rows = np.flatnonzero(age >= _OLD_YEARS)
         rows = rows[np.argsort(-age[rows], kind="stable")]
-        return {f"age {_OLD_YEARS} and more": [_oddity(samples, row, f"{age[row]:g} y", "", age[row]) for row in rows]}
+        return {
+            f"age {_OLD_YEARS} and more": [
+                _oddity(samples, row, f"{age[row]:g} y", "", age[row]) for row in rows.tolist()
+            ]
+        }
     out: dict[str, list[Oddity]] = {}
     errors = np.where(age >= 0, np.abs(answers.age - age), 0.0)
     for title, wanted in (
@@ -166,10 +170,10 @@ def odd_labels(samples: Samples, answers: Attributes | None) -> dict[str, list[O
     return out
 
 
-def _largest(values: NDArray[Any], at_least: float) -> NDArray[np.int64]:
+def _largest(values: NDArray[Any], at_least: float) -> list[int]:
     """Rows of ``values`` from ``at_least`` on, the largest first."""
     rows = np.flatnonzero(values >= at_least)
-    return np.asarray(rows[np.argsort(-values[rows], kind="stable")], np.int64)
+    return [int(row) for row in rows[np.argsort(-values[rows], kind="stable")]]
 
 
 def _oddity(samples: Samples, row: int, said: str, answer: str, amount: float) -> Oddity:

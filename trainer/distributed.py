@@ -137,15 +137,22 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         count = x.numel() // x.shape[1] * dist.get_world_size()
-        mean = all_reduce(x.float().sum((0, 2, 3))) / count
+        mean = _summed(x.float().sum((0, 2, 3))) / count
         centred = x.float() - mean[:, None, None]
-        variance = all_reduce(centred.square().sum((0, 2, 3))) / count
+        variance = _summed(centred.square().sum((0, 2, 3))) / count
         self._remember(mean.detach(), variance.detach() * count / (count - 1))
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+        normalised: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
+        return normalised.to(x.dtype)
 
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             self.running_mean.lerp_(mean, self.momentum or 0.0)
             self.running_var.lerp_(variance, self.momentum or 0.0)
             self.num_batches_tracked += 1
+
+
+def _summed(value: Tensor) -> Tensor:
+    """The sum over all processes, whose gradient is summed over them, too."""
+    total: Tensor = all_reduce(value)  # type: ignore[no-untyped-call]
+    return total

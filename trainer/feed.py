@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
@@ -39,12 +39,13 @@ class Feed:
             self.place = torch.full((len(samples),), -1, dtype=torch.int64)
             self.place[torch.from_numpy(rows)] = torch.arange(len(rows))
 
-    def batches(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[Batch]:
+    def batches(self, batches: Iterable[NDArray[np.int64]]) -> Iterator[Batch]:
         """A ``Batch`` for each array of row numbers, those that are not resident read while the last ones train."""
         if self.resident is not None:
             for rows in batches:
                 yield Batch(self.resident[self.place[rows].to(self.device, non_blocking=True)], self._targets(rows))
             return
+        batches = list(batches)
         for rows, crops in zip(batches, _ahead(self._host, batches)):
             yield Batch(crops.to(self.device, non_blocking=True), self._targets(rows))
 
@@ -67,10 +68,10 @@ class Feed:
         return out
 
     def _bytes(self, count: int) -> int:
-        return count * self.samples.pixels.shape[1] ** 2 * (3 if self.samples.masks is None else 4)
+        return count * int(self.samples.pixels.shape[1]) ** 2 * (3 if self.samples.masks is None else 4)
 
 
-def _ahead(work: Callable[[NDArray[np.int64]], Tensor], items: Sequence[NDArray[np.int64]]) -> Iterator[Tensor]:
+def _ahead(work: Callable[[NDArray[np.int64]], Tensor], items: Iterable[NDArray[np.int64]]) -> Iterator[Tensor]:
     """``work`` of each item in order, done by another thread a few items ahead."""
     with ThreadPoolExecutor(1) as pool:
         waiting = iter(items)

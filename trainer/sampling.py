@@ -25,7 +25,7 @@ def epoch_order(samples: Samples, config: Config, generator: torch.Generator) ->
     order = np.concatenate(picked)
     if config.balance_over:
         order = _balanced(order, cells(samples, config.balance_over)[order], generator)
-    return order[torch.randperm(len(order), generator=generator).numpy()]
+    return np.asarray(order[torch.randperm(len(order), generator=generator).numpy()], np.int64)
 
 
 def epoch_length(samples: Samples, config: Config) -> int:

@@ -167,7 +167,7 @@ class Run:
         torch.manual_seed(config.seed)
         net = build_net(config).to(group.device)
         if config.channels_last:
-            net = net.to(memory_format=torch.channels_last)
+            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         synchronised(net, group)
         balancer = make_balancer(config, net).to(group.device)
         optimizer = make_optimizer(config, net, balancer)
