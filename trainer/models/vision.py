@@ -15,6 +15,7 @@ from trainer.config import Config
 from trainer.models.attention import MultiHeadAttention
 from trainer.models.backbone import Backbone, MakeBackbone, MeanPool
 
+_SMOKE_BLOCKS = 2
 _SMALLEST = {"inception_v3": 75}
 
 
@@ -74,11 +75,16 @@ def _answer_shape(body: nn.Module, size: int) -> torch.Size:
 
 
 def _vit_b_16(config: Config) -> Backbone:
-    """The class token of ViT-B/16. Dosovitskiy et al., "An image is worth 16×16 words", ICLR 2021."""
+    """The class token of ViT-B/16. Dosovitskiy et al., "An image is worth 16×16 words", ICLR 2021.
+
+    A smoke run has the first two of its twelve alike blocks, for time.
+    """
     if config.input_size % 16:
         raise ConfigError(f"`input_size`: vit_b_16 needs a multiple of its 16-pixel patches, found {config.input_size}")
     net = _network("vit_b_16", image_size=config.input_size)
     net.heads = nn.Identity()
+    if config.smoke:
+        net.encoder.layers = net.encoder.layers[:_SMOKE_BLOCKS]
     for block in net.encoder.layers:
         block.self_attention = MultiHeadAttention.like(block.self_attention)
     return Backbone(net, net.hidden_dim, 0)
