@@ -133,3 +133,21 @@ class Tracks(_Rows):
     """Track numbers of the faces of one frame: int64 ``[N]``, -1 where a face is not tracked (yet)."""
 
     ids: NDArray[np.int64] = _rows(None, dtype=np.int64)
+
+
+HEADS = ("age", "gender", "race")
+"""What edgeface says of a face, in the order of ``Fused.abstained``'s columns."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fused(Attributes):
+    """What all looks at each face so far say together.
+
+    ``age`` and ``age_std`` mean and spread of its posterior; ``gender`` and ``race`` posterior probabilities.
+    ``gender_label`` and ``race_label`` int64 ``[N]`` index the class that is held on to (-1: none yet), which a briefly
+    likelier one does not replace. ``abstained`` bool ``[N, 3]``: which of ``HEADS`` are too unsure to rely on.
+    """
+
+    gender_label: NDArray[np.int64] = _rows(None, dtype=np.int64)
+    race_label: NDArray[np.int64] = _rows(None, dtype=np.int64)
+    abstained: NDArray[np.bool_] = _rows(None, 3, dtype=np.bool_)

@@ -14,7 +14,7 @@ from edgeface.types import Attributes, Faces, Frame, Tracks
 from tests.fixtures import picture, tiny_detector, tiny_model, tiny_spec, write_picture  # noqa: F401
 
 KEYS = ["box", "score", "landmarks", "track", "age", "age_std"]
-KEYS += ["gender", "gender_confidence", "race", "race_confidence"]
+KEYS += ["gender", "gender_confidence", "race", "race_confidence", "abstained"]
 
 
 @pytest.fixture

@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 
 from edgeface.spec import ModelSpec
-from edgeface.types import Attributes, Faces, Floats, Frame, Tracks
+from edgeface.types import HEADS, Attributes, Faces, Floats, Frame, Fused, Tracks
+
+SCHEMA = 1
+"""Version of the JSON of ``FrameResult``; raised whenever a reader of the older one would misread it."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,8 @@ class Face:
     ``box`` x1, y1, x2, y2 in pixels of the picture; ``score`` 0…1; ``landmarks`` five (x, y) in pixels (the subject's
     right eye, left eye, nose tip, right and left mouth corner) or ``None`` from a detector without; ``track`` number
     in a video or ``None``; ``age`` and ``age_std`` in years; the likeliest ``gender`` and ``race`` with their
-    probabilities 0…1. ``None`` is what a network without the head says.
+    probabilities 0…1. ``None`` is what a network without the head says. ``abstained`` names the heads too unsure to
+    rely on, which only answers fused over several frames (``pipeline.fuse``) ever say.
     """
 
     box: tuple[float, float, float, float]
@@ -33,6 +37,7 @@ class Face:
     gender_confidence: float | None
     race: str | None
     race_confidence: float | None
+    abstained: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: pixels and years rounded to a hundredth, probabilities to four digits."""
@@ -47,6 +52,7 @@ class Face:
             "gender_confidence": _rounded(self.gender_confidence, 4),
             "race": self.race,
             "race_confidence": _rounded(self.race_confidence, 4),
+            "abstained": list(self.abstained),
         }
 
 
@@ -58,10 +64,10 @@ class FrameResult:
     faces: tuple[Face, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """One line of ``run``'s JSON: ``image_dict`` with the frame's number, its time in seconds and its source."""
+        """One line of ``run``'s JSON: ``image_dict`` with schema, frame number, time in seconds and source."""
         frame = self.frame
         where = {"source": frame.source, "frame": frame.index, "pts_s": frame.pts_s and round(frame.pts_s, 6)}
-        return {**where, **image_dict(frame.source, frame.width, frame.height, self.faces)}
+        return {"schema": SCHEMA, **where, **image_dict(frame.source, frame.width, frame.height, self.faces)}
 
 
 def image_dict(path: str, width: int, height: int, faces: Iterable[Face]) -> dict[str, Any]:
@@ -70,8 +76,11 @@ def image_dict(path: str, width: int, height: int, faces: Iterable[Face]) -> dic
 
 
 def faces_from(faces: Faces, attributes: Attributes, spec: ModelSpec, tracks: Tracks | None = None) -> list[Face]:
-    """The rows of three (or two) aligned structs as ``Face`` values; ``spec`` names the classes."""
-    genders, races = (_likeliest(getattr(attributes, name), name, spec) for name in ("gender", "race"))
+    """The rows of three (or two) aligned structs as ``Face`` values; ``spec`` names the classes.
+
+    Of ``Fused`` attributes the classes are those that are held on to, which need not be the likeliest.
+    """
+    genders, races = (_classes(attributes, name, spec) for name in ("gender", "race"))
     ids = [-1] * len(faces) if tracks is None else tracks.ids.tolist()
     return [
         Face(
@@ -85,17 +94,26 @@ def faces_from(faces: Faces, attributes: Attributes, spec: ModelSpec, tracks: Tr
             gender_confidence=genders[row][1],
             race=races[row][0],
             race_confidence=races[row][1],
+            abstained=_unsure(attributes, row),
         )
         for row in range(len(faces))
     ]
 
 
-def _likeliest(chances: Floats, name: str, spec: ModelSpec) -> list[tuple[str | None, float | None]]:
-    """The likeliest class of each row of ``[N, K]`` and its probability, both ``None`` without the head."""
+def _classes(attributes: Attributes, name: str, spec: ModelSpec) -> list[tuple[str | None, float | None]]:
+    """The class of each row and its probability, both ``None`` without the head or any answer of it."""
+    chances: Floats = getattr(attributes, name)
     if all(head.name != name for head in spec.heads):
         return [(None, None)] * len(chances)
     labels = spec.head(name).labels
-    return [(labels[int(np.argmax(row))], float(row.max())) for row in chances]
+    chosen = getattr(attributes, f"{name}_label") if isinstance(attributes, Fused) else np.argmax(chances, axis=1)
+    return [(None, None) if at < 0 else (labels[at], float(row[at])) for at, row in zip(chosen.tolist(), chances)]
+
+
+def _unsure(attributes: Attributes, row: int) -> tuple[str, ...]:
+    if not isinstance(attributes, Fused):
+        return ()
+    return tuple(name for name, unsure in zip(HEADS, attributes.abstained[row]) if unsure)
 
 
 def _known(value: float) -> float | None:

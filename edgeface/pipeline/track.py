@@ -8,6 +8,7 @@ faces are small and move by much of their size between frames, so their bare box
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,20 @@ from edgeface.types import Faces, Tracks
 
 _SPEED_SMOOTHING = 0.5
 """Weight of the newest step in a track's velocity; detectors jitter by a pixel or two."""
+
+
+class Tracker(Protocol):
+    """Gives faces of one source's successive frames track numbers from 1 up; -1 to a face not confirmed yet.
+
+    ``count`` numbers were given so far; ``forget`` drops all faces followed, numbers go on from there.
+    """
+
+    @property
+    def count(self) -> int: ...
+
+    def __call__(self, faces: Faces, pts_s: float | None = None) -> Tracks: ...
+
+    def forget(self) -> None: ...
 
 
 @dataclass
@@ -70,8 +85,11 @@ class IouTracker:
         self.count = 0
         """Numbers given so far."""
 
-    def __call__(self, faces: Faces) -> Tracks:
-        """Track numbers of the next frame's ``faces``, in their order; -1 for a face not confirmed yet."""
+    def __call__(self, faces: Faces, pts_s: float | None = None) -> Tracks:
+        """Track numbers of the next frame's ``faces``, in their order; -1 for a face not confirmed yet.
+
+        This tracker counts frames; ``pts_s`` is for those that know the time (``track_kalman.KalmanTracker``).
+        """
         boxes = faces.boxes.astype(np.float64)
         pairs = self._match(boxes)
         for column, track in enumerate(self._tracks):
@@ -82,6 +100,10 @@ class IouTracker:
         self._confirm(seen)
         self._first_frame = False
         return Tracks(np.array([track.number for track in seen], np.int64))
+
+    def forget(self) -> None:
+        """Follow nobody any more; the next frame is a first one, its numbers go on from ``count``."""
+        self._tracks, self._first_frame = [], True
 
     def _match(self, boxes: NDArray[np.float64]) -> dict[int, int]:
         """Rows of ``boxes`` → indices of their tracks, taken by falling overlap; no track is used twice."""

@@ -15,7 +15,7 @@ from tests.fixtures import picture, write_picture
 
 FACE_KEYS = [
     *("box", "score", "landmarks", "track", "age", "age_std"),
-    *("gender", "gender_confidence", "race", "race_confidence"),
+    *("gender", "gender_confidence", "race", "race_confidence", "abstained"),
 ]
 
 
