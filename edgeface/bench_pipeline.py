@@ -6,6 +6,7 @@ running both networks on inputs made beforehand. Rounds of both alternate, so th
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -121,7 +122,7 @@ def _alternate(
     """Seconds of each round of the pipeline and of its floor, taking turns."""
     ours: list[float] = []
     bare: list[float] = []
-    start = time.perf_counter()
+    start, steps = time.perf_counter(), max(math.ceil(seconds), 1)
     while len(ours) < _MIN_ROUNDS or time.perf_counter() - start < seconds:
         watcher.start_round()
         ours.append(_round(path, analyzer, max_frames, watcher))
@@ -130,7 +131,9 @@ def _alternate(
             floor()
             bare.append(time.perf_counter() - begin)
         if progress:
-            progress(min(int(time.perf_counter() - start), int(seconds)), int(seconds))
+            progress(min(int(time.perf_counter() - start), steps - 1), steps)
+    if progress:
+        progress(steps, steps)
     return ours, bare
 
 
