@@ -16,7 +16,7 @@ from torch import Tensor
 
 from edgeface.errors import ConfigError
 from trainer.age_losses import AGE_LOSSES, age_class_starts
-from trainer.augment import to_bytes
+from trainer.augment_ops import to_bytes
 from trainer.config import Config
 from trainer.heads import gender_logits, ordered_probabilities
 from trainer.models import AttributeNet, Logits, load_net

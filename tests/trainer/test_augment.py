@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed (extra `trai
 
 import torch.nn.functional as F  # noqa: E402
 
-from trainer.augment import Augment, look  # noqa: E402
+from trainer.augment import Augment  # noqa: E402
+from trainer.augment_ops import Plan, with_opencv, with_torch  # noqa: E402
 from trainer.config import Config  # noqa: E402
 
 STILL = Config(input_size=48, rotation_deg=0.0, scale=0.0, shift=0.0, colour=0.0, degrade=0.0, grayscale=0.0, erase=0.0)
@@ -70,13 +71,44 @@ def test_jitter_stays_within_its_bounds() -> None:
     assert 8 < angles.abs().max() <= 10 + 1e-4
 
 
-def test_both_ways_to_look_agree() -> None:
-    theta = Augment(Config(input_size=48, rotation_deg=20.0)).jitter(torch.rand(16, 5))
-    before = F.avg_pool2d(crops(16).permute(0, 3, 1, 2).float(), 5, 1, 2).round()  # pictures, not noise
-    grid = F.affine_grid(theta, [16, 3, 48, 48], align_corners=False)
-    expected = F.grid_sample(before, grid, padding_mode="border", align_corners=False).permute(0, 2, 3, 1)
-    found = look(before.permute(0, 2, 3, 1).to(torch.uint8).contiguous(), theta).float()
-    assert (found - expected).abs().max() <= 3  # OpenCV's weights are multiples of 1/32
+def pictures(count: int) -> torch.Tensor:
+    """Crops with detail at a picture's scale, not noise."""
+    smooth = F.avg_pool2d(crops(count).permute(0, 3, 1, 2).float(), 5, 1, 2)
+    return ((smooth - 127) * 3 + 127).clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8).contiguous()
+
+
+@pytest.mark.parametrize(
+    ("settings", "levels"),
+    [({"rotation_deg": 20.0, "scale": 0.2}, 3), ({"colour": 0.4, "grayscale": 0.3}, 1), ({"erase": 1.0}, 0)],
+)
+def test_both_ways_to_augment_agree(settings: dict[str, float], levels: int) -> None:
+    plan = only(**settings).plan(torch.rand(16, 19, generator=torch.Generator().manual_seed(2)), 48)
+    before = pictures(16)
+    difference = (with_opencv(before, plan).int() - with_torch(before, plan).int()).abs()
+    assert difference.max() <= levels  # OpenCV's bilinear weights are multiples of 1/32
+
+
+def test_both_ways_to_degrade_agree() -> None:
+    augment, before = only(degrade=0.6), pictures(24)
+    plan = augment.plan(unflipped(augment, 24), 48)
+    first, second = (way(before, plan).float() for way in (with_opencv, with_torch))
+    lost = (first - before).abs().mean((1, 2, 3))
+    untouched = lost == 0
+    assert 0 < untouched.sum() < 12 and torch.equal(first[untouched], second[untouched])
+    apart = (first - second).abs().mean((1, 2, 3))  # one shrinks by a box, the other by a triangle
+    assert (apart <= 0.5 * lost).all() and apart[~untouched].mean() < 0.3 * lost[~untouched].mean()
+
+
+def test_blur_is_gaussian() -> None:
+    dot = torch.zeros(1, 48, 48, 3, dtype=torch.uint8)
+    dot[0, 20:25, 20:25] = 255
+    look = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]])
+    one, zero = torch.ones(1), torch.zeros(1)
+    plan = Plan(look, torch.eye(3)[None], torch.zeros(1, 3), zero.long(), one, torch.zeros(1, 4, dtype=torch.int64))
+    distance = torch.arange(48.0)[:, None] - torch.arange(20.0, 25.0)
+    line = torch.exp(-distance.square() / 2).sum(1) / (2 * np.pi) ** 0.5
+    for way in (with_opencv, with_torch):
+        assert (way(dot, plan)[0, :, :, 0] - 255 * line[:, None] * line).abs().max() <= 2
 
 
 def test_colours_change_as_brightness_contrast_and_saturation_do() -> None:
