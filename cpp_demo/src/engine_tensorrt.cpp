@@ -74,11 +74,10 @@ struct TensorRtEngine::Parts {
 };
 
 TensorRtEngine::TensorRtEngine(const EngineRequest& request) : parts_(new Parts), outputs_(request.outputs) {
-    const cuda::Gpu gpu = cuda::find_gpu();
     const Passport passport = check_passport(
         request.path,
-        {{"gpu", gpu.name}, {"compute_capability", gpu.compute_capability}, {"tensorrt", library_version()}});
-    device_ = "GPU (" + gpu.name + ", TensorRT " + library_version() + ")";
+        {{"gpu", gpu_.name}, {"compute_capability", gpu_.compute_capability}, {"tensorrt", library_version()}});
+    device_ = "GPU (" + gpu_.name + ", TensorRT " + library_version() + ")";
     const std::string bytes = read_bytes(request.path);
     parts_->runtime.reset(nvinfer1::createInferRuntime(parts_->log));
     if (parts_->runtime) {

@@ -34,6 +34,7 @@ private:
     Shape output_shape(std::size_t index) const;
     void run_part(const std::uint8_t* pixels, std::size_t bytes, const Shape& shape);
 
+    cuda::Gpu gpu_ = cuda::find_gpu();
     std::unique_ptr<Parts> parts_;
     std::vector<std::string> outputs_;
     std::string device_;

@@ -10,6 +10,8 @@
 namespace edgeface {
 namespace {
 
+constexpr int kSchema = 1;  // `edgeface.pipeline.face.SCHEMA`
+
 // The shortest digits that read back as `value`, laid out as Python does: an exponent only below 1e-4 and from 1e16.
 std::string shortest(double value) {
     char text[64];
@@ -55,7 +57,7 @@ std::string face_object(const Face& face) {
            ", \"track\": " + (face.track > 0 ? std::to_string(face.track) : "null") +
            ", \"age\": " + known(face.age, 2) + ", \"age_std\": " + known(face.age_std, 2) + ", " +
            class_of("gender", face.gender, face.gender_confidence) + ", " +
-           class_of("race", face.race, face.race_confidence) + "}";
+           class_of("race", face.race, face.race_confidence) + ", \"abstained\": []}";
 }
 
 }  // namespace
@@ -68,7 +70,8 @@ std::string json_number(double value, int decimals) {
 
 std::string json_line(const FrameInfo& frame, const std::vector<Face>& faces) {
     const std::string source = quoted(frame.source);
-    std::string line = "{\"source\": " + source + ", \"frame\": " + std::to_string(frame.index) +
+    std::string line = "{\"schema\": " + std::to_string(kSchema) + ", \"source\": " + source +
+                       ", \"frame\": " + std::to_string(frame.index) +
                        ", \"pts_s\": " + (frame.pts_s ? json_number(*frame.pts_s, 6) : "null") +
                        ", \"path\": " + source + ", \"width\": " + std::to_string(frame.width) +
                        ", \"height\": " + std::to_string(frame.height) + ", \"faces\": [";

@@ -1,4 +1,5 @@
-# Installs the build into a folder of its own, then builds the example there by find_package and by pkg-config and runs both.
+# Installs the build into a folder of its own, then builds the example there by find_package and by pkg-config and runs both
+# (with MODELS, the tiny ones, where the shipped models do not run).
 function(run)
   execute_process(COMMAND ${ARGN} RESULT_VARIABLE _failed OUTPUT_VARIABLE _out ERROR_VARIABLE _out)
   if(_failed)
@@ -10,7 +11,7 @@ file(REMOVE_RECURSE ${WORK})
 run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/installed)
 run(${CMAKE_COMMAND} -S ${SOURCE} -B ${WORK}/build -DCMAKE_PREFIX_PATH=${WORK}/installed)
 run(${CMAKE_COMMAND} --build ${WORK}/build)
-run(${WORK}/build/consumer)
+run(${WORK}/build/consumer ${MODELS})
 
 file(GLOB_RECURSE _description ${WORK}/installed/*/edgeface.pc)
 get_filename_component(_folder ${_description} DIRECTORY)
@@ -22,5 +23,5 @@ if(_pkg_config)
   get_filename_component(_libraries ${_folder} DIRECTORY)
   run(cc -DMODELS="${WORK}/installed/share/edgeface" ${SOURCE}/main.c -o ${WORK}/by_pkg_config ${_flags}
     -Wl,-rpath,${_libraries})
-  run(${WORK}/by_pkg_config)
+  run(${WORK}/by_pkg_config ${MODELS})
 endif()

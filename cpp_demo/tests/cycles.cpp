@@ -1,5 +1,5 @@
-// Create, analyze, destroy, over and over: memory must not grow. `edgeface_cycles N` (default 10,000) prints what it
-// took.
+// Create, analyze, destroy, over and over: memory in use must not grow. `edgeface_cycles N` (default 10,000).
+#include <malloc.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -10,7 +10,13 @@
 
 namespace {
 
-constexpr long kAllowedKb = 2048;  // what an allocator may keep; a leak of 1 KB a cycle would be 10,000
+constexpr long kAllowedInUse = 64 << 10;    // bytes; a leak of one small string a cycle would be 300 KB
+constexpr long kAllowedResidentKb = 16384;  // what an allocator may scatter
+
+long in_use() {
+    const struct mallinfo2 facts = mallinfo2();
+    return static_cast<long>(facts.uordblks + facts.hblkhd);
+}
 
 long resident_kb() {
     long pages = 0, resident = 0;
@@ -39,15 +45,18 @@ int main(int count, char** arguments) {
     options.attributes = tiny.attributes.c_str();
     options.threads = 1;
     const fixtures::Picture picture = fixtures::squares({{32, 32, {250, 250, 250}}});
-    long warm_kb = 0;
+    long warm = 0, warm_kb = 0;
     for (long k = 0; k < cycles; ++k) {
-        if (k == cycles / 10) warm_kb = resident_kb();
+        if (k == cycles / 10) {
+            warm = in_use();
+            warm_kb = resident_kb();
+        }
         if (cycle(options, picture)) continue;
         std::fprintf(stderr, "cycle %ld: %s\n", k, edgeface_last_error());
         return 1;
     }
-    const long grown_kb = resident_kb() - warm_kb;
-    std::printf("%ld cycles, %ld KB resident, grown by %ld KB after the first tenth\n", cycles, resident_kb(),
-                grown_kb);
-    return grown_kb > kAllowedKb;
+    const long grown = in_use() - warm, grown_kb = resident_kb() - warm_kb;
+    std::printf("%ld cycles; after the first tenth: %ld bytes more in use, %ld KB more resident (of %ld)\n", cycles,
+                grown, grown_kb, resident_kb());
+    return grown > kAllowedInUse || grown_kb > kAllowedResidentKb;
 }

@@ -38,7 +38,9 @@ def detector() -> onnx.ModelProto:
         helper.make_node("Conv", ["cells", "weights", "bias"], ["maps"], kernel_shape=[1, 1]),
         helper.make_node("Reshape", ["maps", "flat"], ["columns"]),
         helper.make_node("Transpose", ["columns"], ["rows"], perm=[0, 2, 1]),
-        helper.make_node("Split", ["rows", "parts"], ["logits", "box", "landmarks"], axis=2),
+        helper.make_node("Slice", ["rows", "zero", "one", "last"], ["logits"]),
+        helper.make_node("Slice", ["rows", "one", "five", "last"], ["box"]),
+        helper.make_node("Slice", ["rows", "five", "end", "last"], ["landmarks"]),
         helper.make_node("Sigmoid", ["logits"], ["chance"]),
         helper.make_node("Reshape", ["chance", "row"], ["score"]),
     ]
@@ -46,7 +48,11 @@ def detector() -> onnx.ModelProto:
         "weights": weights,
         "bias": bias,
         "flat": np.array([0, 15, -1]),
-        "parts": np.array([1, 4, 10]),
+        "zero": np.array([0]),
+        "one": np.array([1]),
+        "five": np.array([5]),
+        "end": np.array([15]),
+        "last": np.array([2]),
         "row": np.array([0, -1]),
     }
     spec = DetectorSpec("tiny-detector", strides=(STRIDE,), longest_px=128, upscale=1.0, nms_iou=0.3)

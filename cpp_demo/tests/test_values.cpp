@@ -32,15 +32,16 @@ TEST(a_frame_is_one_line_of_json) {
     face.gender_confidence = 0.75f;
     face.race = &race;
     face.race_confidence = 0.5f;
-    CHECK_EQUAL(
-        edgeface::json_line({"a \"b\".mp4", 3, 0.1, 640, 480}, {face}),
-        "{\"source\": \"a \\\"b\\\".mp4\", \"frame\": 3, \"pts_s\": 0.1, \"path\": \"a \\\"b\\\".mp4\", \"width\": "
-        "640, \"height\": 480, \"faces\": [{\"box\": [1.23, 2.0, 30.5, 40.13], \"score\": 0.9, \"landmarks\": "
-        "[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0], [9.0, 10.5]], \"track\": null, \"age\": 31.25, "
-        "\"age_std\": 4.0, \"gender\": \"female\", \"gender_confidence\": 0.75, \"race\": \"White\", "
-        "\"race_confidence\": 0.5}]}\n");
+    CHECK_EQUAL(edgeface::json_line({"a \"b\".mp4", 3, 0.1, 640, 480}, {face}),
+                "{\"schema\": 1, \"source\": \"a \\\"b\\\".mp4\", \"frame\": 3, \"pts_s\": 0.1, \"path\": \"a "
+                "\\\"b\\\".mp4\", \"width\": "
+                "640, \"height\": 480, \"faces\": [{\"box\": [1.23, 2.0, 30.5, 40.13], \"score\": 0.9, \"landmarks\": "
+                "[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0], [9.0, 10.5]], \"track\": null, \"age\": 31.25, "
+                "\"age_std\": 4.0, \"gender\": \"female\", \"gender_confidence\": 0.75, \"race\": \"White\", "
+                "\"race_confidence\": 0.5, \"abstained\": []}]}\n");
     CHECK_EQUAL(edgeface::json_line({"x", 0, std::nullopt, 2, 1}, {}),
-                "{\"source\": \"x\", \"frame\": 0, \"pts_s\": null, \"path\": \"x\", \"width\": 2, \"height\": 1, "
+                "{\"schema\": 1, \"source\": \"x\", \"frame\": 0, \"pts_s\": null, \"path\": \"x\", \"width\": 2, "
+                "\"height\": 1, "
                 "\"faces\": []}\n");
 }
 

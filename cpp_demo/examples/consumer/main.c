@@ -1,4 +1,4 @@
-/* A program of its own: a grey frame in, its (no) faces out. */
+/* A program of its own: a grey frame in, its (no) faces out. `consumer [DETECTOR ATTRIBUTES]` */
 #include <edgeface/edgeface_c.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,13 +6,13 @@
 #define WIDTH 320
 #define HEIGHT 240
 
-int main(void) {
+int main(int count, char** arguments) {
     static uint8_t frame[HEIGHT][WIDTH][3];
     edgeface_options options = {sizeof options};
     edgeface_analyzer* analyzer = NULL;
-    memset(frame, 128, sizeof frame);
-    options.detector = MODELS "/detector.onnx";
-    options.attributes = MODELS "/attributes.onnx";
+    memset(frame, 100, sizeof frame);
+    options.detector = count > 2 ? arguments[1] : MODELS "/detector.onnx";
+    options.attributes = count > 2 ? arguments[2] : MODELS "/attributes.onnx";
     if (edgeface_create(&options, &analyzer) != EDGEFACE_OK ||
         edgeface_analyze(analyzer, &frame[0][0][0], WIDTH, HEIGHT, sizeof frame[0], EDGEFACE_RGB) != EDGEFACE_OK) {
         fprintf(stderr, "error: %s\n", edgeface_last_error());

@@ -1,4 +1,5 @@
-// Results as lines of JSON, letter by letter as `edgeface run` writes them.
+// Results as lines of JSON, letter by letter as `edgeface run` writes them without fusing
+// the answers of several frames.
 #pragma once
 
 #include <optional>
