@@ -32,15 +32,66 @@ inline std::vector<Span> canvas_spans(int source, int target, bool shrinks) {
     return spans;
 }
 
-// The picture scaled and padded into `canvas` (`fit.canvas_width` x `fit.canvas_height`).
-inline void fit_canvas(const ConstImage& picture, const Letterbox& fit, const MutableImage& canvas) {
+inline void add_weighted(const std::uint8_t* row, float weight, std::vector<float>& line) {
+    float* sums = line.data();
+    const std::size_t count = line.size();
+    for (std::size_t k = 0; k < count; ++k) sums[k] += weight * static_cast<float>(row[k]);
+}
+
+// The weighted sum of the rows of a span, column by column: the inner sums of `canvas_pixel`, each made once.
+inline void sum_rows(const ConstImage& picture, const Span& rows, std::vector<float>& line) {
+    std::fill(line.begin(), line.end(), 0.0f);
+    if (rows.head > 0.0f) add_weighted(picture.pixel(0, rows.first), rows.head, line);
+    for (int y = rows.first + 1; y < rows.last; ++y) add_weighted(picture.pixel(0, y), rows.inner, line);
+    if (rows.tail > 0.0f) add_weighted(picture.pixel(0, rows.last), rows.tail, line);
+}
+
+// The weighted sum of a span of pixels of such a line, as grey levels.
+inline void sum_columns(const float* line, const Span& columns, std::uint8_t* rgb) {
+    float sums[3] = {0.0f, 0.0f, 0.0f};
+    if (columns.head > 0.0f) {
+        for (int c = 0; c < 3; ++c) sums[c] += columns.head * line[3 * columns.first + c];
+    }
+    for (int x = columns.first + 1; x < columns.last; ++x) {
+        for (int c = 0; c < 3; ++c) sums[c] += columns.inner * line[3 * x + c];
+    }
+    if (columns.tail > 0.0f) {
+        for (int c = 0; c < 3; ++c) sums[c] += columns.tail * line[3 * columns.last + c];
+    }
+    for (int c = 0; c < 3; ++c) rgb[c] = to_grey(sums[c]);
+}
+
+// The picture scaled into the top-left corner of `canvas`, with `canvas_pixel`'s arithmetic.
+inline void scale_picture(const ConstImage& picture, const Letterbox& fit, const MutableImage& canvas) {
     const bool shrinks = fit.width < picture.width;
     const std::vector<Span> columns = canvas_spans(picture.width, fit.width, shrinks);
     const std::vector<Span> rows = canvas_spans(picture.height, fit.height, shrinks);
+    std::vector<float> line(3 * static_cast<std::size_t>(picture.width));
+    for (int y = 0; y < fit.height; ++y) {
+        sum_rows(picture, rows[y], line);
+        for (int x = 0; x < fit.width; ++x) sum_columns(line.data(), columns[x], canvas.pixel(x, y));
+    }
+}
+
+// The picture halved into the top-left corner of `half`.
+inline void halve_picture(const ConstImage& picture, int width, int height, const MutableImage& half) {
+    for (int y = 0; y < height; ++y) {
+        for (int x = 0; x < width; ++x) halved_pixel(picture, x, y, half.pixel(x, y));
+    }
+}
+
+// The picture scaled and padded into `canvas` (`fit.canvas_width` x `fit.canvas_height`).
+inline void fit_canvas(const ConstImage& picture, const Letterbox& fit, const MutableImage& canvas) {
+    if (picture.width == 2 * fit.width && picture.height == 2 * fit.height) {
+        halve_picture(picture, fit.width, fit.height, canvas);
+    } else if (picture.width == fit.width && picture.height == fit.height) {
+        for (int y = 0; y < fit.height; ++y) std::copy_n(picture.pixel(0, y), 3 * fit.width, canvas.pixel(0, y));
+    } else {
+        scale_picture(picture, fit, canvas);
+    }
     for (int y = 0; y < canvas.height; ++y) {
-        for (int x = 0; x < canvas.width; ++x) {
-            canvas_pixel(picture, fit, columns.data(), rows.data(), x, y, canvas.pixel(x, y));
-        }
+        const int begin = y < fit.height ? fit.width : 0;
+        std::fill(canvas.pixel(begin, y), canvas.pixel(canvas.width, y), std::uint8_t{0});
     }
 }
 
@@ -95,9 +146,7 @@ inline void build_halves(const ConstImage& picture, int deepest, std::uint8_t* h
         const ConstImage above = pyramid_level(picture, halves, level - 1);
         const ConstImage below = pyramid_level(picture, halves, level);
         const MutableImage made = {halves + (below.data - halves), below.width, below.height, below.stride};
-        for (int y = 0; y < made.height; ++y) {
-            for (int x = 0; x < made.width; ++x) halved_pixel(above, x, y, made.pixel(x, y));
-        }
+        halve_picture(above, made.width, made.height, made);
     }
 }
 

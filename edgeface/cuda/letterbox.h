@@ -79,16 +79,20 @@ EDGEFACE_HD Span canvas_span(int index, int source, int target, bool shrinks) {
     return shrinks ? area_span(index, source, target) : linear_span(index, source, target);
 }
 
-EDGEFACE_HD void add_row(const std::uint8_t* row, const Span& columns, float weight, float* sums) {
+// Adds `weight` times the weighted sum of the pixels of column `x` to the three `sums`.
+EDGEFACE_HD void add_column(const ConstImage& picture, int x, const Span& rows, float weight, float* sums) {
     float part[3] = {0.0f, 0.0f, 0.0f};
-    if (columns.head > 0.0f) {
-        for (int c = 0; c < 3; ++c) part[c] += static_cast<float>(row[3 * columns.first + c]) * columns.head;
+    const std::uint8_t* pixel = picture.pixel(x, rows.first);
+    if (rows.head > 0.0f) {
+        for (int c = 0; c < 3; ++c) part[c] += rows.head * static_cast<float>(pixel[c]);
     }
-    for (int x = columns.first + 1; x < columns.last; ++x) {
-        for (int c = 0; c < 3; ++c) part[c] += static_cast<float>(row[3 * x + c]) * columns.inner;
+    for (int y = rows.first + 1; y < rows.last; ++y) {
+        pixel = picture.pixel(x, y);
+        for (int c = 0; c < 3; ++c) part[c] += rows.inner * static_cast<float>(pixel[c]);
     }
-    if (columns.tail > 0.0f) {
-        for (int c = 0; c < 3; ++c) part[c] += static_cast<float>(row[3 * columns.last + c]) * columns.tail;
+    if (rows.tail > 0.0f) {
+        pixel = picture.pixel(x, rows.last);
+        for (int c = 0; c < 3; ++c) part[c] += rows.tail * static_cast<float>(pixel[c]);
     }
     for (int c = 0; c < 3; ++c) sums[c] += weight * part[c];
 }
@@ -116,12 +120,12 @@ EDGEFACE_HD void canvas_pixel(const ConstImage& picture, const Letterbox& fit, c
         return;
     }
     float sums[3] = {0.0f, 0.0f, 0.0f};
-    const Span span = rows[y];
-    if (span.head > 0.0f) add_row(picture.pixel(0, span.first), columns[x], span.head, sums);
-    for (int row = span.first + 1; row < span.last; ++row) {
-        add_row(picture.pixel(0, row), columns[x], span.inner, sums);
+    const Span span = columns[x];
+    if (span.head > 0.0f) add_column(picture, span.first, rows[y], span.head, sums);
+    for (int column = span.first + 1; column < span.last; ++column) {
+        add_column(picture, column, rows[y], span.inner, sums);
     }
-    if (span.tail > 0.0f) add_row(picture.pixel(0, span.last), columns[x], span.tail, sums);
+    if (span.tail > 0.0f) add_column(picture, span.last, rows[y], span.tail, sums);
     for (int c = 0; c < 3; ++c) rgb[c] = to_grey(sums[c]);
 }
 

@@ -27,6 +27,19 @@ void fit_canvas(const std::uint8_t* picture, std::int64_t stride, int width, int
                   {canvas, fit->canvas_width, fit->canvas_height, 3LL * fit->canvas_width});
 }
 
+void fit_canvas_pixel_by_pixel(const std::uint8_t* picture, std::int64_t stride, int width, int height,
+                               const k::Letterbox* fit, std::uint8_t* canvas) {
+    const bool shrinks = fit->width < width;
+    const std::vector<k::Span> columns = k::canvas_spans(width, fit->width, shrinks);
+    const std::vector<k::Span> rows = k::canvas_spans(height, fit->height, shrinks);
+    const k::MutableImage out = {canvas, fit->canvas_width, fit->canvas_height, 3LL * fit->canvas_width};
+    for (int y = 0; y < out.height; ++y) {
+        for (int x = 0; x < out.width; ++x) {
+            k::canvas_pixel({picture, width, height, stride}, *fit, columns.data(), rows.data(), x, y, out.pixel(x, y));
+        }
+    }
+}
+
 int similarity(const double* source, const double* target, k::Affine* matrix) {
     return k::similarity(source, target, matrix);
 }

@@ -107,6 +107,7 @@ def test_canvas_is_the_same(width: int, height: int, longest: int, padding: int)
     fit = letterbox(width, height, longest, 32, 2.0)
     found, wanted = native.fit_canvas(image, fit).astype(int), fit_canvas(image, fit).astype(int)
     assert np.abs(found - wanted).max() <= 1
+    np.testing.assert_array_equal(native.fit_canvas_pixel_by_pixel(image, fit), found)
     assert not found[fit.height :].any() and not found[:, fit.width :].any()
 
 
