@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from math import erf, exp, log
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +29,16 @@ if TYPE_CHECKING:
 
     from trainer.data import Samples
 
+Number = TypeVar("Number", bound=Any)
+"""A tensor or an array."""
+
 _COVERAGE = 0.9
 _FEWEST = 50
 """With fewer labelled faces than this a figure is left as it is: it would be fitted to chance."""
+_FEWEST_FOR_POWER = 500
+_TYPICAL_STD = (
+    5.0  # years, near the middle of what networks answer, so that scale and power hardly depend on each other
+)
 _LOG_RANGE = log(8.0)
 """Scales and temperatures are sought between an eighth and eight."""
 _BIAS_STEP = 0.02
@@ -42,21 +49,22 @@ _MOST_STEPS = 1000
 class Calibration:
     """What is done to raw answers; the default does nothing.
 
-    ``age_std`` is multiplied by ``age_std_scale``. Probabilities are ``softmax(logits / gender_temperature)`` and
+    ``age_std`` becomes ``age_std_scale`` · 5 · (age_std / 5) ** ``age_std_power`` years: a power above 1 tells sure and
+    unsure answers further apart. Probabilities are ``softmax(logits / gender_temperature)`` and
     ``softmax((logits + race_bias) / race_temperature)``: which class wins depends on ``race_bias`` alone.
     """
 
     age_std_scale: float = 1.0
+    age_std_power: float = 1.0
     gender_temperature: float = 1.0
     race_temperature: float = 1.0
     race_bias: tuple[float, ...] = (0.0,) * len(RACES)
 
     def __post_init__(self) -> None:
-        positive = (self.age_std_scale, self.gender_temperature, self.race_temperature)
+        positive = (self.age_std_scale, self.age_std_power, self.gender_temperature, self.race_temperature)
         if not all(0 < value < float("inf") for value in positive) or len(self.race_bias) != len(RACES):
-            raise ConfigError(
-                f"calibration: expected a scale and temperatures above 0 and {len(RACES)} race biases, found {self}"
-            )
+            wanted = f"expected scale, power and temperatures above 0 and {len(RACES)} race biases"
+            raise ConfigError(f"calibration: {wanted}, found {self}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint and for the spec's training notes."""
@@ -65,8 +73,16 @@ class Calibration:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Calibration:
         """The reverse of ``to_dict``; keys that are missing keep their default."""
-        values = {key: raw[key] for key in ("age_std_scale", "gender_temperature", "race_temperature") if key in raw}
+        names = ("age_std_scale", "age_std_power", "gender_temperature", "race_temperature")
+        values = {key: raw[key] for key in names if key in raw}
         return cls(**values, race_bias=tuple(raw.get("race_bias", cls.race_bias)))
+
+    def spread(self, age_std: Number) -> Number:
+        """Calibrated spread in years of a network's own: a tensor or an array."""
+        spread: Number = age_std * self.age_std_scale
+        if self.age_std_power != 1:
+            spread = (age_std / _TYPICAL_STD) ** self.age_std_power * (_TYPICAL_STD * self.age_std_scale)
+        return spread
 
 
 def fit_calibration(
@@ -89,8 +105,11 @@ def fit_answers(answers: Attributes, labels: Labels, race_floor: float = 0.0) ->
     biases are raised in small steps, always that of the race that is recalled least.
     """
     bias = _race_bias(answers.race, labels.race, race_floor)
+    power = _age_power(answers, labels)
+    powered = replace(answers, age_std=Calibration(age_std_power=power).spread(answers.age_std))
     return Calibration(
-        age_std_scale=_age_scale(answers, labels),
+        age_std_scale=round(_age_scale(powered, labels), 4),
+        age_std_power=power,
         gender_temperature=_temperature(_logits(answers.gender), labels.gender),
         race_temperature=_temperature(_logits(answers.race) + bias, labels.race),
         race_bias=tuple(float(value) for value in bias.round(4)),
@@ -102,10 +121,25 @@ def calibrated(answers: Attributes, calibration: Calibration) -> Attributes:
     race = _logits(answers.race) + np.array(calibration.race_bias)
     return replace(
         answers,
-        age_std=answers.age_std * calibration.age_std_scale,
+        age_std=calibration.spread(answers.age_std),
         gender=_softmax(_logits(answers.gender) / calibration.gender_temperature),
         race=_softmax(race / calibration.race_temperature),
     )
+
+
+def _age_power(answers: Attributes, labels: Labels) -> float:
+    """The power of ``age_std`` under which exact ages are likeliest, errors being normal and the scale the best."""
+    std = np.asarray(answers.age_std, np.float64)
+    away = np.abs(np.asarray(labels.age, np.float64) - answers.age)
+    known = np.isfinite(away) & (std > 1e-3)
+    if np.count_nonzero(known) < _FEWEST_FOR_POWER or np.ptp(std[known]) < 0.1:
+        return 1.0
+    levels, errors = np.log(std[known]), away[known]
+
+    def surprise(power: float) -> float:
+        return float(power * levels.mean() + 0.5 * np.log(np.mean((errors / np.exp(power * levels)) ** 2)))
+
+    return float(np.clip(_least(surprise), 0.5, 2.0))
 
 
 def _age_scale(answers: Attributes, labels: Labels) -> float:

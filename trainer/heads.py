@@ -190,7 +190,7 @@ class Answer(nn.Module):
         logits, fitted, answers = self.net(crops), self.calibration, []
         if "age" in logits:
             age, std = age_answer(logits["age"], self.config)
-            answers += [age, std * fitted.age_std_scale]
+            answers += [age, fitted.spread(std)]
         if "gender" in logits:
             answers.append(torch.softmax(gender_logits(logits["gender"], self.config) / fitted.gender_temperature, 1))
         if "race" in logits:

@@ -56,7 +56,7 @@ class Ensemble(nn.Module):
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
         mean = dict(self.mixture(crops).mean)
         if "age_std" in mean:
-            mean["age_std"] = mean["age_std"] * self.calibration.age_std_scale
+            mean["age_std"] = self.calibration.spread(mean["age_std"])
         return tuple(mean.values())
 
     def mixture(self, crops: Tensor) -> Mixture:

@@ -43,6 +43,7 @@ def honest() -> tuple[Attributes, Labels]:
 def test_honest_answers_are_left_as_they_are(honest: tuple[Attributes, Labels]) -> None:
     fitted = fit_answers(*honest)
     assert fitted.age_std_scale == pytest.approx(1, abs=0.03)
+    assert fitted.age_std_power == pytest.approx(1, abs=0.05)
     assert fitted.gender_temperature == pytest.approx(1, abs=0.06)
     assert fitted.race_temperature == pytest.approx(1, abs=0.06)
     assert fitted.race_bias == (0, 0, 0, 0, 0)
@@ -60,6 +61,19 @@ def test_what_is_off_by_a_factor_comes_back(honest: tuple[Attributes, Labels], o
     assert fitted.race_temperature == pytest.approx(1 / off, rel=0.07)
     mended = calibrated(wrong, fitted)
     assert age_coverage(mended.age, mended.age_std, labels.age) == pytest.approx(0.9, abs=0.002)
+
+
+def test_spreads_that_are_too_much_alike_are_told_apart(honest: tuple[Attributes, Labels]) -> None:
+    answers, labels = honest
+    flat = dataclasses.replace(answers, age_std=5 * (answers.age_std / 5) ** 0.7)
+    fitted = fit_answers(flat, labels)
+    assert fitted.age_std_power == pytest.approx(1 / 0.7, rel=0.06)
+    assert fitted.age_std_scale == pytest.approx(1, abs=0.03)
+    sure = answers.age_std < 2.5
+    narrow = calibrated(flat, fitted)
+    assert age_coverage(flat.age[sure], flat.age_std[sure], labels.age[sure]) > 0.95
+    assert age_coverage(narrow.age[sure], narrow.age_std[sure], labels.age[sure]) == pytest.approx(0.9, abs=0.03)
+    assert fit_answers(dataclasses.replace(answers, age_std=np.full(COUNT, 6.0)), labels).age_std_power == 1
 
 
 def test_age_intervals_alone_also_tell_the_spread(honest: tuple[Attributes, Labels]) -> None:
@@ -107,10 +121,10 @@ def test_few_labels_and_absent_heads_change_nothing(honest: tuple[Attributes, La
 
 
 def test_a_calibration_survives_storage_and_refuses_nonsense() -> None:
-    some = Calibration(1.3, 1.1, 0.9, (0.0, 0.1, 0.0, 0.0, 0.4))
+    some = Calibration(1.3, 1.2, 1.1, 0.9, (0.0, 0.1, 0.0, 0.0, 0.4))
     assert Calibration.from_dict(some.to_dict()) == some
     assert Calibration.from_dict({}) == Calibration()
-    with pytest.raises(ConfigError, match="expected a scale and temperatures above 0 and 5 race biases"):
+    with pytest.raises(ConfigError, match="expected scale, power and temperatures above 0 and 5 race biases"):
         Calibration(age_std_scale=0.0)
     with pytest.raises(ConfigError, match="5 race biases"):
         Calibration(race_bias=(0.0, math.inf))

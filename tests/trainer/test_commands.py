@@ -15,16 +15,18 @@ torch = pytest.importorskip("torch", reason="torch is not installed (extra `trai
 
 from edgeface.artifact import model_spec  # noqa: E402
 from edgeface.errors import ArtifactError, ConfigError, DataError  # noqa: E402
+from edgeface.export import export_onnx  # noqa: E402
 from tests.fixtures import tiny_detector, tiny_model  # noqa: E402, F401
 from tests.trainer.people import make_fairface, make_people  # noqa: E402
 from trainer import commands  # noqa: E402
-from trainer.calibration import Calibration  # noqa: E402
+from trainer.calibration import Calibration, calibrated  # noqa: E402
 from trainer.config import Config  # noqa: E402
+from trainer.evaluate import attributes_of  # noqa: E402
 from trainer.evaluation.artefacts import names_of, open_artefact  # noqa: E402
 from trainer.evaluation.data import find_sets  # noqa: E402
 from trainer.evaluation.recalibrate import recalibrate, take_calibration  # noqa: E402
 from trainer.models import build_net  # noqa: E402
-from trainer.program import save_program  # noqa: E402
+from trainer.program import save_program, spec_of  # noqa: E402
 
 SMALL = Config(stem=4, widths=(8, 8), depths=(1, 1), input_size=32, validation_folds=(2,))
 
@@ -78,6 +80,18 @@ def test_the_program_answers_as_its_checkpoint(checkpoint: Path, tmp_path: Path)
     assert len(open_artefact(program).from_crops(crops[:0])) == 0
 
 
+def test_a_calibration_is_part_of_the_exported_graph(tmp_path: Path) -> None:
+    net, fitted = build_net(SMALL).eval(), Calibration(1.3, 1.2, 0.7, 0.8, (0.0, 0.1, 0.0, 0.0, 0.5))
+    program = save_program(net, spec_of(SMALL, net, {}), tmp_path / "model.pt2", fitted)
+    spec = export_onnx(program, tmp_path / "model.onnx")
+    assert spec.training["calibration"] == fitted.to_dict()
+    crops = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    wanted = calibrated(attributes_of(net, crops, torch.device("cpu"), Calibration()), fitted)
+    found = open_artefact(tmp_path / "model.onnx").from_crops(crops)
+    assert found.age_std == pytest.approx(wanted.age_std, rel=1e-3)
+    assert found.gender == pytest.approx(wanted.gender, abs=1e-4) and found.race == pytest.approx(wanted.race, abs=1e-4)
+
+
 def test_calibrating_changes_the_answers_that_are_exported(people: Path, tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path / "last.pt", dataclasses.replace(SMALL, train_folds=(0, 1)))
     before = open_artefact(checkpoint, "cpu").from_crops(np.full((1, 32, 32, 3), 90, np.uint8))
@@ -89,7 +103,7 @@ def test_calibrating_changes_the_answers_that_are_exported(people: Path, tmp_pat
     assert told["figures"]["utkface"]["after"]["coverage90"] == pytest.approx(0.9, abs=0.02)
     after = open_artefact(tmp_path / "new.pt", "cpu").from_crops(np.full((1, 32, 32, 3), 90, np.uint8))
     assert after.age == pytest.approx(before.age)
-    assert after.age_std == pytest.approx(before.age_std * fitted.age_std_scale, rel=1e-5)
+    assert after.age_std == pytest.approx(fitted.spread(before.age_std), rel=1e-5)
 
 
 def test_calibrating_on_training_pictures_is_refused(people: Path, checkpoint: Path) -> None:

@@ -62,13 +62,6 @@ def test_auc_is_how_often_a_positive_scores_higher(rows: list[tuple[int, bool]])
     assert auc(score, positive) == pytest.approx(np.mean(pairs) if pairs else NAN, nan_ok=True)
 
 
-def test_auc_is_that_of_the_field() -> None:
-    sklearn = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed (extra `train`)")
-    rng = np.random.default_rng(1)
-    score, positive = rng.normal(size=200).round(1), rng.random(200) < 0.3
-    assert auc(score, positive) == pytest.approx(sklearn.roc_auc_score(positive, score))
-
-
 def test_six_age_groups() -> None:
     assert age_group(np.array([0, 4.9, 5, 14, 15, 24, 25, 44, 45, 64, 65, 116, NAN])).tolist() == [
         0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, -1,
