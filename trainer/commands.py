@@ -19,8 +19,8 @@ Artefacts = Annotated[
     list[Path], typer.Argument(metavar="ARTEFACT…", help="Checkpoints (.pt), programs (.pt2), .onnx files, engines.")
 ]
 _DATA = typer.Option(
-    metavar="DIR-OR-ZIP",
-    help="Labelled faces, repeatable; a folder with a labels.csv is FairFace's form, else names are UTKFace's.",
+    metavar="DIR|ZIP|CSV",
+    help="Labelled faces, repeatable: UTKFace names, a folder with a labels.csv in FairFace's form, or a manifest.",
 )
 Data = Annotated[list[Path], _DATA]
 OptionalData = Annotated[list[Path] | None, _DATA]

@@ -137,6 +137,25 @@ def test_the_report_is_written(tiny_model: Path, tiny_detector: Path, people: Pa
     assert report["models"][0]["file"] == "tiny.onnx" and model_spec(tiny_model).name == "tiny"
 
 
+def test_data_of_every_form_are_judged_apart(people: Path, tmp_path: Path) -> None:
+    faces, _ = make_fairface(tmp_path / "fairface")
+    names = sorted(path.name for path in faces.glob("train/*.png"))[:3]
+    manifest = tmp_path / "own.csv"
+    rows = [
+        f"fairface/train/{name},{age},female,Asian,{fold}"
+        for name, age, fold in zip(names, ("30", "70+", ""), (1, 1, 4))
+    ]
+    manifest.write_text("\n".join(["path,age,gender,race,fold", *rows]) + "\n")
+    sets = {item.name: item for item in find_sets([people, manifest, faces])}
+    assert {name: sum(len(part.faces) for part in item.faces) for name, item in sets.items()} == {
+        "own": 3, "utkface": 80, "fairface": 24,
+    }  # fmt: skip
+    (tested,) = find_sets([manifest], folds={1}, limit=1)
+    assert [face.age for part in tested.faces for face in part.faces] == [30.0]
+    with pytest.raises(DataError, match="no picture of fold 7 in `.*own.csv`"):
+        find_sets([manifest], folds={7})
+
+
 def test_what_cannot_be_opened_or_told_apart(tmp_path: Path, people: Path) -> None:
     with pytest.raises(ArtifactError, match="no artefact at `.*none.onnx`: expected a file ending in"):
         open_artefact(tmp_path / "none.onnx")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgeface.datasets import FaceSet, find_faces
+from edgeface.datasets import FOLDS, FaceSet, find_faces, in_folds
+from edgeface.errors import DataError
 from edgeface.labelled import LabelledCrops, Progress, labelled_crops, thinned
 from edgeface.pipeline.chips import Detector
 from edgeface.spec import AlignmentSpec, ModelSpec
+from trainer.manifest import open_manifest
 
 LABEL_FILE = "labels.csv"
 
@@ -45,17 +47,27 @@ class JudgedSet:
 def find_sets(
     places: Sequence[Path], labels: Path | None = None, folds: Collection[int] | None = None, limit: int | None = None
 ) -> list[JudgedSet]:
-    """Data sets in folders and zips: those with a label file in FairFace's form (``labels``, or a folder's own
-    ``labels.csv``) and those whose names are UTKFace's are judged apart, each thinned to ``limit`` pictures.
+    """Data sets, judged apart and each thinned to ``limit`` pictures: folders and zips with a label file in FairFace's
+    form (``labels``, or a folder's own ``labels.csv``), those whose names are UTKFace's, and every CSV manifest.
 
     Raises ``DataError`` where one has no usable picture of ``folds`` (``None``: all).
     """
     groups: dict[Path | None, list[Path]] = {}
+    named: list[tuple[str, Sequence[FaceSet]]] = []
     for place in places:
+        if place.suffix.lower() == ".csv":
+            named.append((place.stem, _manifest(place, folds)))
+            continue
         own = place / LABEL_FILE
         groups.setdefault(labels or (own if own.is_file() else None), []).append(place)
-    return [
-        JudgedSet(members[0].stem, found if limit is None else thinned(found, limit))
-        for form, members in groups.items()
-        for found in [find_faces(members, form, folds)]
-    ]
+    named += [(members[0].stem, find_faces(members, form, folds)) for form, members in groups.items()]
+    return [JudgedSet(name, found if limit is None else thinned(found, limit)) for name, found in named]
+
+
+def _manifest(path: Path, folds: Collection[int] | None) -> list[FaceSet]:
+    """A manifest's pictures of ``folds``."""
+    wanted = range(FOLDS) if folds is None else folds
+    found = [replace(item, faces=in_folds(item.faces, wanted)) for item in open_manifest(path)]
+    if not any(item.faces for item in found):
+        raise DataError(f"no picture of fold {', '.join(map(str, sorted(wanted)))} in `{path}`")
+    return found
