@@ -37,13 +37,15 @@ class Frame:
     """One picture of a source.
 
     ``pixels`` uint8 ``[H, W, 3]`` RGB; ``pts_s`` presentation time in seconds as the container states it (``None``
-    for a still picture); ``source`` names where it came from; ``index`` counts from 0.
+    for a still picture); ``source`` names where it came from; ``index`` counts from 0; ``captured_s`` when a live
+    picture was taken, by ``time.monotonic`` (``None`` for a file), from which its age is measured.
     """
 
     pixels: Image
     pts_s: float | None = None
     source: str = ""
     index: int = 0
+    captured_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != np.uint8:

@@ -1,40 +1,60 @@
-"""Where frames come from: a picture, a directory of pictures, a video file.
+"""Where frames come from, by URI: pictures, videos, cameras, network streams, made-up faces.
 
-    with open_source("clip.mp4") as source:
+    with open_source("rtsp://camera/stream") as source:
         for frame in source:
             ...
     for problem in source.problems:
         print(problem)
 
-A source that fails in the middle ends instead of raising, so that what was decoded is kept: ask ``problems``.
+A file gives every frame. A live source gives the newest one and counts what it throws away; it connects again, with
+growing pauses, whenever it fails or falls silent. A source that fails for good ends instead of raising, so that what
+was decoded is kept: ask ``problems``.
 """
 
 from __future__ import annotations
 
+import glob
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-import numpy as np
+from edgeface.errors import ConfigError, EdgefaceError, SourceError
+from edgeface.images import SUFFIXES
+from edgeface.pipeline.mailbox import Counters
+from edgeface.types import Frame
 
-from edgeface.errors import EdgefaceError, ImageError, SourceError
-from edgeface.images import SUFFIXES, list_images, read_image
-from edgeface.types import Frame, Image
-
-_FALLBACK_RATE = 25.0
-"""Frames a second where a container states neither times nor a rate."""
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
+STREAM_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)  # two letters or more: C:\ is a place on a disk
+_SECRET = re.compile(r"pass|pwd|token|key|secret|auth|user|sig", re.IGNORECASE)
+_KINDS = (
+    "a picture, a folder, a video, a glob, a camera (0, v4l2:/dev/video0, csi:0), a stream "
+    f"({', '.join(f'{scheme}://' for scheme in ('rtsp', 'http', 'udp'))}) or synthetic:"
+)
 
 
 class Source(Protocol):
     """Frames in order, once.
 
-    ``frame_count`` is what the file promises (``None``: unknown); ``problems`` fills up on the way.
+    ``live`` tells a camera from a file; ``frame_count`` is what the file promises (``None``: unknown); ``problems``
+    fills up on the way. ``state`` is one of ``source_live.STATES``; ``read`` gives every frame decoded, in the thread
+    that asks, until ``close`` is called, from whichever thread.
     """
 
     name: str
+    live: bool
     frame_count: int | None
     problems: list[EdgefaceError]
+    counters: Counters
+
+    @property
+    def state(self) -> str: ...
+
+    def read(self) -> Iterator[Frame]: ...
 
     def __iter__(self) -> Iterator[Frame]: ...
 
@@ -45,143 +65,149 @@ class Source(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-def open_source(uri: str | os.PathLike[str]) -> Source:
-    """Open a picture, a directory of pictures or a video file.
+@dataclass(frozen=True)
+class SourceOptions:
+    """How live sources behave.
 
-    Raises ``SourceError`` where there is nothing or no video, ``ImageError`` for a directory without pictures.
+    ``open_s`` seconds for one attempt to connect; ``stall_s`` without a frame after which to connect again;
+    ``backoff_s`` first and longest pause between attempts; ``give_up_s`` without a frame after which the source has
+    failed (``None``: never); ``max_lag_s`` behind its own clock from which on a stream's frames are skipped undecoded;
+    ``rtsp_transport`` "tcp" or "udp". Raises ``ConfigError`` for a setting out of range.
     """
-    path = Path(uri)
+
+    open_s: float = 5.0
+    stall_s: float = 5.0
+    backoff_s: tuple[float, float] = (0.2, 2.0)
+    give_up_s: float | None = 300.0
+    max_lag_s: float = 1.0
+    rtsp_transport: str = "tcp"
+
+    def __post_init__(self) -> None:
+        for name in ("open_s", "stall_s", "max_lag_s", "give_up_s"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name}: expected more than 0 seconds, found {value:g}")
+        if not 0 < self.backoff_s[0] <= self.backoff_s[1]:
+            raise ConfigError(f"backoff_s: expected two growing pauses above 0 seconds, found {self.backoff_s}")
+        if self.rtsp_transport not in ("tcp", "udp"):
+            raise ConfigError(f"rtsp_transport: expected tcp or udp, found `{self.rtsp_transport}`")
+
+
+def open_sources(uris: Iterable[str | os.PathLike[str]], options: SourceOptions | None = None) -> list[Source]:
+    """``open_source`` for each; a glob's files, by name, become sources of their own that are opened when it is their
+    turn. Raises ``SourceError`` where a glob matches nothing."""
+    found: list[Source] = []
+    try:
+        for uri in uris:
+            found.extend(_globbed(os.fspath(uri)) or [open_source(uri, options)])
+    except EdgefaceError:
+        for source in found:
+            source.close()
+        raise
+    return found
+
+
+def open_source(uri: str | os.PathLike[str], options: SourceOptions | None = None) -> Source:
+    """Open one source by its URI.
+
+    A live one connects when it is read, and raises only for what no waiting mends. Raises ``SourceError`` where there
+    is nothing, no video or no such kind, ``ImageError`` for a directory without pictures, ``ConfigError`` for a query
+    it does not know, ``MissingDependencyError`` for a camera that needs a program which is not installed.
+    """
+    options = options or SourceOptions()
+    text, path = os.fspath(uri), Path(uri)
+    scheme = _scheme(text)
+    if scheme and not path.exists():
+        return _by_scheme(scheme, text, options)
     if path.is_dir() or (path.is_file() and path.suffix.lower() in SUFFIXES):
+        from edgeface.pipeline.source_file import ImageSource
+
         return ImageSource(path)
     if not path.exists():
-        raise SourceError(f"no source at `{uri}`: no such file or directory")
+        hint = f"; expected {_KINDS}" if not path.suffix else ""
+        raise SourceError(f"no source at `{uri}`: no such file or directory{hint}")
+    from edgeface.pipeline.source_file import VideoSource
+
     return VideoSource(path)
 
 
-class _Closing:
-    """What all sources share: a context that closes."""
-
-    def close(self) -> None:
-        """Free what is open; closing twice is harmless."""
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+def is_local(uri: str) -> bool:
+    """Whether ``uri`` is a place on a disk, not a camera or an address."""
+    return Path(uri).exists() or not _scheme(uri)
 
 
-class ImageSource(_Closing):
-    """One picture, or those of a directory by name; one that cannot be read becomes a problem and the others follow."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.name = str(path)
-        self.paths = list_images(path)
-        self.frame_count: int | None = len(self.paths)
-        self.problems: list[EdgefaceError] = []
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Frames without a time; ``source`` is the picture's path, ``index`` its place among the pictures."""
-        for index, path in enumerate(self.paths):
-            try:
-                yield Frame(read_image(path), None, str(path), index)
-            except ImageError as problem:
-                self.problems.append(problem)
+def public_name(uri: str) -> str:
+    """``uri`` without user, password and secrets in its query, for logs and results."""
+    parts = urlsplit(uri)
+    if not parts.netloc:
+        return uri
+    query = urlencode(
+        [(key, "***" if _SECRET.search(key) else value) for key, value in parse_qsl(parts.query)], safe="*"
+    )
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
 
 
-class VideoSource(_Closing):
-    """The frames of a video file's first video stream, upright, with the container's own times.
-
-    ``pts_s`` grows strictly: a frame without a time, or one not later than its predecessor, is put one frame's length
-    after it. Phone videos are turned as their rotation says. A file that breaks off yields what can be decoded, then
-    has one ``SourceError`` in ``problems``.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        import av
-
-        self.name = str(path)
-        self.problems: list[EdgefaceError] = []
+def query_of(uri: str, known: dict[str, type]) -> dict[str, Any]:
+    """The options after ``?`` as their types. Raises ``ConfigError`` for one that is unknown or malformed."""
+    given: dict[str, Any] = {}
+    for key, text in parse_qsl(uri.partition("?")[2], keep_blank_values=True):
+        if key not in known:
+            raise ConfigError(f"`{uri}`: unknown option `{key}`, expected {', '.join(known)}")
         try:
-            self._container = av.open(self.name)
-        except av.FFmpegError as error:
-            raise SourceError(
-                f"cannot open `{path}` as a video: {_reason(error)}; expected a video file, a picture or a directory "
-                "of pictures"
-            ) from error
-        if not self._container.streams.video:
-            found = _stream_types(self._container)
-            self._container.close()
-            raise SourceError(f"`{path}` has no video stream, only {found}")
-        self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
-        self.frame_count = self._stream.frames or None
-        self.rate = float(self._stream.average_rate or _FALLBACK_RATE)
-
-    def __iter__(self) -> Iterator[Frame]:
-        import av
-
-        index, end_s, pts_s = 0, 0.0, None
-        try:
-            for frame in self._container.decode(self._stream):
-                pts_s = _growing(frame.time, pts_s, 1 / self.rate)
-                yield Frame(_upright(frame), pts_s, self.name, index)
-                index, end_s = index + 1, pts_s + _duration_s(frame, self.rate)
-        except av.FFmpegError as error:
-            self._broke_off(index, end_s, _reason(error))
-            return
-        if self._ends_early(index, end_s):
-            self._broke_off(index, end_s, "the file ends early")
-
-    def close(self) -> None:
-        """Close the file; closing twice is harmless."""
-        self._container.close()
-
-    def _ends_early(self, frames: int, end_s: float) -> bool:
-        """Whether the container promised more: demuxers meet a cut-off file's end in silence.
-
-        Both the stated count and the stated time must be missed, since edit lists hide frames and times are rounded.
-        """
-        promised_s = _promised_end_s(self._container, self._stream)
-        short_in_time = promised_s is not None and promised_s - end_s > max(0.1, 2.5 / self.rate)
-        return frames == 0 or (short_in_time and (self.frame_count is None or frames < self.frame_count))
-
-    def _broke_off(self, frames: int, end_s: float, why: str) -> None:
-        of = f" of {self.frame_count}" if self.frame_count else ""
-        kept = f"broke off after {frames}{of} frames ({end_s:.2f} s)"
-        self.problems.append(SourceError(f"`{self.name}` {kept}: {why}; what was decoded is kept"))
+            given[key] = known[key](text)
+        except ValueError as error:
+            raise ConfigError(f"`{uri}`: {key}: expected {_WANTED[known[key]]}, found `{text}`") from error
+    return given
 
 
-def _growing(stated_s: float | None, last_s: float | None, step_s: float) -> float:
-    """The stated time of a frame where it is later than its predecessor's, else one step after that."""
-    if stated_s is not None and (last_s is None or stated_s > last_s):
-        return stated_s
-    return 0.0 if last_s is None else last_s + step_s
+class Size(tuple[int, int]):
+    """Width and height in pixels, written 640x360."""
+
+    def __new__(cls, text: str) -> Size:
+        match = re.fullmatch(r"(\d+)x(\d+)", text)
+        if not match or not (0 < int(match[1]) <= 16_384 and 0 < int(match[2]) <= 16_384):
+            raise ValueError
+        return super().__new__(cls, (int(match[1]), int(match[2])))
 
 
-def _upright(frame: Any) -> Image:
-    """uint8 ``[H, W, 3]`` RGB, turned counter-clockwise by the display matrix' angle, to the nearest quarter."""
-    pixels = frame.to_ndarray(format="rgb24")
-    quarters = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, quarters)) if quarters else pixels
+_WANTED: dict[type, str] = {Size: "a size such as 640x360", int: "a whole number", float: "a number"}
 
 
-def _duration_s(frame: Any, rate: float) -> float:
-    return float(frame.duration * frame.time_base) if frame.duration else 1 / rate
+def _scheme(uri: str) -> str:
+    """The kind of a URI in lower case, "v4l2" for a bare camera number, "" for a path."""
+    match = _SCHEME.match(uri)
+    return "v4l2" if uri.isdecimal() else match[1].lower() if match else ""
 
 
-def _promised_end_s(container: Any, stream: Any) -> float | None:
-    """When the last frame should end by the container's word, in seconds."""
-    if stream.duration:
-        return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
-    if container.duration and len(container.streams) == 1:  # else it may be another stream's
-        return float(container.duration / 1e6)
-    return None
+def _by_scheme(scheme: str, uri: str, options: SourceOptions) -> Source:
+    if scheme in ("v4l2", "csi"):
+        from edgeface.pipeline.source_camera import camera_source
+
+        return camera_source(uri, options)
+    if scheme == "synthetic":
+        from edgeface.pipeline.source_synthetic import synthetic_source
+
+        return synthetic_source(uri, options)
+    if scheme in ("http", "https") and Path(urlsplit(uri).path).suffix.lower() in VIDEO_SUFFIXES:
+        from edgeface.pipeline.source_file import VideoSource
+
+        return VideoSource(uri, public_name(uri))
+    if scheme in STREAM_SCHEMES:
+        from edgeface.pipeline.source_stream import stream_source
+
+        return stream_source(uri, options)
+    if scheme == "file":
+        return open_source(urlsplit(uri).path, options)
+    raise SourceError(f"no source of the kind `{scheme}:`; expected {_KINDS}")
 
 
-def _stream_types(container: Any) -> str:
-    return ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+def _globbed(uri: str) -> list[Source]:
+    """A source for each file that a glob names; none where ``uri`` is no glob."""
+    if not is_local(uri) or Path(uri).exists() or not glob.has_magic(uri):
+        return []
+    paths = sorted(glob.glob(uri, recursive=True))
+    if not paths:
+        raise SourceError(f"no source at `{uri}`: the glob matches no file")
+    from edgeface.pipeline.source_file import DeferredSource
 
-
-def _reason(error: Any) -> str:
-    return str(error.strerror or error).lower()
+    return [DeferredSource(path) for path in paths]

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeface.errors import ImageError, SourceError
-from edgeface.pipeline.source import ImageSource, _growing, open_source
+from edgeface.pipeline.source import open_source
+from edgeface.pipeline.source_file import ImageSource, _growing
 from tests.fixtures import picture, write_picture
 from tests.pipeline.clips import moving, quarters, write_clip
 
