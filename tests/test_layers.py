@@ -57,7 +57,7 @@ OWNERS = {
     "onnx": ("edgeface/export.py", "edgeface/opencv_variant.py", "edgeface/quantization/", "trainer/"),
     "onnxsim": ("edgeface/export.py", "trainer/"),
     "onnxruntime": ("edgeface/runtime/ort.py", "edgeface/quantization/ranges.py", "trainer/detector/teacher.py"),
-    "av": ("edgeface/pipeline/source.py", "edgeface/pipeline/sink_video.py", "edgeface/demo_clip.py"),
+    "av": ("edgeface/pipeline/source_", "edgeface/pipeline/sink_", "edgeface/demo_clip.py"),
     "tensorrt": ("edgeface/runtime/trt.py",),
     "pycuda": ("edgeface/runtime/cuda.py",),
 }
