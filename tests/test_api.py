@@ -79,7 +79,7 @@ def test_missing_landmarks_and_tracks_are_null() -> None:
 def test_a_frames_json_names_where_it_is_from() -> None:
     frame = Frame(np.zeros((4, 6, 3), np.uint8), 0.08, "clip.mp4", 2)
     data = FrameResult(frame, tuple(faces_from(*arrays(2), tiny_spec()))).to_dict()
-    assert list(data) == ["source", "frame", "pts_s", "path", "width", "height", "faces"]
+    assert list(data) == ["schema", "source", "frame", "pts_s", "path", "width", "height", "faces"]
     assert (data["frame"], data["pts_s"], data["width"], data["height"]) == (2, 0.08, 6, 4)
     assert len(data["faces"]) == 2
     assert FrameResult(Frame(frame.pixels), ()).to_dict()["pts_s"] is None

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import ConfigError
+from edgeface.pipeline.clock import StreamClock
 from edgeface.types import Faces, Tracks
 
-_NOMINAL_S = 1 / 25
-"""A frame's duration where the source tells none."""
 _SPEED_LIFE_S = 0.5
 """After this time a speed has faded to 1/e: people turn and stop."""
 _SPEED_STD = 10.0
@@ -55,7 +54,7 @@ class KalmanTracker:
         self.min_hits, self.max_gap_s = min_hits, max_gap_s
         self.count = 0
         """Numbers given so far."""
-        self._clock = _Clock()
+        self._clock = StreamClock()
         self._tracks: list[_Track] = []
         self._first_frame = True
 
@@ -78,7 +77,7 @@ class KalmanTracker:
 
     def forget(self) -> None:
         """Follow nobody any more; the next frame is a first one, its numbers go on from ``count``."""
-        self._tracks, self._first_frame, self._clock = [], True, _Clock()
+        self._tracks, self._first_frame, self._clock = [], True, StreamClock()
 
     def _drop(self, gap_s: float) -> None:
         """Forget tracks unseen for longer than ``gap_s``, or for a moment if nobody confirmed them."""
@@ -146,7 +145,7 @@ class _Track:
         self.hits, self.unseen_s = self.hits + 1, 0.0
 
     def merits(self, places: Array) -> Array:
-        """How likely each of ``places`` ``[N, 4]`` is this face, comparable among tracks: float64 ``[N]`` above 0; 0: no.
+        """How likely each of ``places`` ``[N, 4]`` is this face, comparable among tracks: float64 ``[N]``; 0: not it.
 
         Twice the log likelihood in units of the face's size, lifted so that whatever passes the gate is above 0.
         """
@@ -156,29 +155,6 @@ class _Track:
         step = np.hypot(*(places[:, :2] - self.mean[:2, 0]).T)
         possible = (distance <= _GATE) & (step <= _REACH * np.maximum(self.size, np.sqrt(places[:, 2:].prod(axis=1))))
         return np.where(possible, _GATE + _VAGUEST - distance - vague + 1, 0.0)
-
-
-class _Clock:
-    """Time between frames as the source states it, healed where it stands still, jumps back or is not stated."""
-
-    def __init__(self) -> None:
-        self._last_s: float | None = None
-        self._interval_s: float | None = None
-
-    @property
-    def interval_s(self) -> float:
-        """The usual time between two frames."""
-        return _NOMINAL_S if self._interval_s is None else self._interval_s
-
-    def tick(self, pts_s: float | None) -> float:
-        """Seconds since the last frame."""
-        last_s, self._last_s = self._last_s, pts_s
-        if pts_s is None or last_s is None or not 0 < pts_s - last_s < math.inf:
-            return self.interval_s
-        step_s = pts_s - last_s
-        known_s = step_s if self._interval_s is None else self._interval_s
-        self._interval_s = 0.9 * known_s + 0.1 * min(step_s, 2 * known_s)
-        return step_s
 
 
 def _places(boxes: NDArray[np.floating]) -> Array:
