@@ -25,9 +25,12 @@ def page(report: DataReport, samples: Samples) -> str:
     crops = {str(name): row for row, name in enumerate(samples.name)}
     parts = [_STYLE, *_tables(report), *_faults(report)]
     title = f"{len(report.look_alikes)} pictures nearly equal one of a fold they must not help to answer"
+    if len(report.look_alikes) > SHOWN:
+        title += f" (the nearest {SHOWN} shown)"
     parts += [f"<h2>{title}</h2>", *_pairs(report.look_alikes[:SHOWN], crops, samples)]
     for title, found in report.odd.items():
-        parts += [f"<h2>Labels: {escape(title)} ({len(found)})</h2>", *_singles(found[:SHOWN], crops, samples)]
+        shown = f", {SHOWN} shown" if len(found) > SHOWN else ""
+        parts += [f"<h2>Labels: {escape(title)} ({len(found)}{shown})</h2>", *_singles(found[:SHOWN], crops, samples)]
     return document("Data report", parts)
 
 

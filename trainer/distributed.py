@@ -29,11 +29,12 @@ _TIMEOUT = timedelta(hours=12)
 
 @dataclass(frozen=True)
 class Group:
-    """This process's place: ``rank`` of ``size`` processes, and its device."""
+    """This process's place: ``rank`` of ``size`` processes, ``local_rank`` on its machine, and its device."""
 
     rank: int
     size: int
     device: torch.device
+    local_rank: int = 0
 
     @property
     def leads(self) -> bool:
@@ -50,24 +51,22 @@ class Group:
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def first(self, work: Callable[[], Value]) -> Value:
-        """``work`` done by the first process, then by the others, who find what it left on disk."""
+        """``work`` done by the first process of each machine, then by the others, who find what it left on disk."""
         if self.size == 1:
             return work()
-        result = self.told(work) if self.leads else None
-        if not self.leads:
-            self.told(None)
-            result = work()
+        early = self.local_rank == 0
+        result = work() if early else None
         dist.barrier()
-        return result  # type: ignore[return-value]
+        return result if early else work()  # type: ignore[return-value]
 
-    def told(self, work: Callable[[], Value] | None) -> Value:
+    def told(self, work: Callable[[], Value]) -> Value:
         """What ``work`` gives the first process, on all of them; an error of it is raised on all of them."""
         if self.size == 1:
-            return work()  # type: ignore[misc]
+            return work()
         box: list[object] = [None, None]
         if self.leads:
             try:
-                box[0] = work()  # type: ignore[misc]
+                box[0] = work()
             except Exception as error:
                 box[1] = error
         dist.broadcast_object_list(box, device=self.device if self.device.type == "cuda" else None)
@@ -108,12 +107,13 @@ def joined(pick_device: Callable[[], torch.device]) -> Iterator[Group]:
     if size == 1:
         yield Group(0, 1, device)
         return
+    local_rank = int(os.environ["LOCAL_RANK"])
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
     try:
-        yield Group(dist.get_rank(), size, device)
+        yield Group(dist.get_rank(), size, device, local_rank)
     finally:
         dist.destroy_process_group()
 

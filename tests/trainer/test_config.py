@@ -8,7 +8,7 @@ import pytest
 
 from edgeface.errors import ConfigError
 from tests.conftest import ROOT
-from trainer.config import Config, load_config
+from trainer.config import Config, load_config, smoked
 
 RECIPES = sorted((ROOT / "trainer" / "recipes").glob("*.toml"))
 
@@ -46,12 +46,33 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         ("amp=half", "`amp`: expected auto or off or bf16 or fp16, found half"),
         ("depths=[1]", "`depths`: expected one per stage"),
         ("validation_folds=[3]", "`validation_folds`: expected folds that are not trained on"),
+        ("train_folds=[]", "`train_folds`: expected one fold or more"),
+        ("accumulate=0", "`accumulate`: expected 1 or more, found 0"),
+        ("ema=1", "`ema`: expected 0 to below 1, found 1.0"),
+        ("utkface_share=-1", "`utkface_share`: expected 0 or more, found -1.0"),
+        ("erase=2", "`erase`: expected 0 to 1, found 2.0"),
+        ('balance_over=["height"]', "`balance_over`: expected some of age, gender, race"),
     ],
 )
 def test_wrong_settings_say_what_is_wrong(override: str, message: str) -> None:
     with pytest.raises(ConfigError) as raised:
         load_config(None, [override])
     assert message in str(raised.value)
+
+
+def test_settings_that_do_not_go_together() -> None:
+    with pytest.raises(ConfigError, match="`utkface`: expected data in utkface, fairface or manifests"):
+        load_config(None, ["utkface=[]", "fairface=[]"])
+    load_config(None, ["utkface=[]", "fairface=[]", 'manifests=["faces.csv"]'])
+    with pytest.raises(ConfigError, match="`decoder`: expected false with mixup or cutmix"):
+        load_config(None, ["decoder=true", "mixup=0.2"])
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_has_a_small_form(path: Path) -> None:
+    small = load_config(path, ["smoke=true"])
+    assert small.epochs <= 2 and small.batch <= 16 and 0 < small.limit <= 96 and small.input_size <= 75
+    assert small == smoked(small) and small.backbone == load_config(path).backbone
 
 
 def test_files_that_are_no_recipe(tmp_path: Path) -> None:

@@ -165,6 +165,12 @@ def test_a_checkpoint_that_would_run_code_is_refused(smoke: Config, tmp_path: Pa
         train.fit(smoke, resume=True)
 
 
+def test_a_recipe_that_cannot_be_built_fails_before_any_picture_is_read(smoke: Config) -> None:
+    for setting, value in (("backbone", "resnet9"), ("age_loss", "mse"), ("balance", "luck"), ("schedule", "none")):
+        with pytest.raises(ConfigError, match=f"`{setting}`"):
+            train.fit(dataclasses.replace(smoke, utkface=("nowhere",), **{setting: value}))
+
+
 def test_too_few_pictures_for_a_batch(smoke: Config) -> None:
     with pytest.raises(DataError, match=r"\d+ training pictures do not fill a batch of 500"):
         train.fit(dataclasses.replace(smoke, batch=500))
