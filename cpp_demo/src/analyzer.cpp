@@ -35,6 +35,7 @@ struct Analyzer::State {
 
     void number(std::vector<Face>& next) {
         std::vector<Box> boxes;
+        boxes.reserve(next.size());
         for (const Face& face : next) boxes.push_back({face.box[0], face.box[1], face.box[2], face.box[3]});
         const std::vector<std::int64_t> numbers = tracker.follow(boxes);
         for (std::size_t row = 0; row < next.size(); ++row) next[row].track = numbers[row];
@@ -44,7 +45,7 @@ struct Analyzer::State {
 Analyzer::Analyzer(const Options& options) {
     std::unique_ptr<Pipeline> pipeline = open_pipeline(options);
     std::string device = pipeline->device();
-    state_.reset(new State{std::move(pipeline), options.track, std::move(device)});
+    state_ = std::make_unique<State>(State{std::move(pipeline), options.track, std::move(device)});
 }
 
 Analyzer::~Analyzer() = default;

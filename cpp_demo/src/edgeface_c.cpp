@@ -91,7 +91,7 @@ edgeface_status edgeface_create(const edgeface_options* options, edgeface_analyz
 }
 
 edgeface_status edgeface_analyze(edgeface_analyzer* analyzer, const uint8_t* pixels, int width, int height,
-                                 ptrdiff_t stride, edgeface_format format) {
+                                 ptrdiff_t stride, int format) {
     return guarded([&] {
         if (!analyzer) refuse("edgeface_analyze: expected an analyzer, found NULL");
         analyzer->analyzer.analyze({pixels, width, height, stride, format});

@@ -97,8 +97,7 @@ TEST(impossible_frames_are_refused_and_the_last_answer_stays) {
     CHECK_EQUAL(analyzer.analyze(picture), EDGEFACE_OK);
     const std::uint8_t* pixels = picture.pixels.data();
     const auto refused = [&](const std::uint8_t* data, int width, int height, std::ptrdiff_t stride, int format) {
-        const edgeface_status status =
-            edgeface_analyze(analyzer.handle, data, width, height, stride, static_cast<edgeface_format>(format));
+        const edgeface_status status = edgeface_analyze(analyzer.handle, data, width, height, stride, format);
         CHECK_EQUAL(status, EDGEFACE_INVALID_IMAGE);
         return std::string(edgeface_last_error());
     };
@@ -109,7 +108,7 @@ TEST(impossible_frames_are_refused_and_the_last_answer_stays) {
                 "frame: expected a stride of at least 3 * width = 384 bytes, found 383");
     CHECK_EQUAL(refused(pixels, 128, 96, -384, 0),
                 "frame: expected a stride of at least 3 * width = 384 bytes, found -384");
-    CHECK_EQUAL(refused(pixels, 128, 96, 384, 1 << 30 >> 28),
+    CHECK_EQUAL(refused(pixels, 128, 96, 384, 4),
                 "frame: expected the format EDGEFACE_RGB (0) or EDGEFACE_BGR (1), found 4");
     CHECK_EQUAL(edgeface_face_count(analyzer.handle), 2u);
 }

@@ -67,9 +67,9 @@ typedef struct edgeface_analyzer edgeface_analyzer;
 EDGEFACE_API edgeface_status edgeface_create(const edgeface_options* options, edgeface_analyzer** analyzer);
 
 /* Find and judge the faces of a frame of three interleaved 8-bit channels; `stride` is the bytes from row to row, at
- * least 3 * width. The pixels are only read, and not needed afterwards. */
+ * least 3 * width, `format` an edgeface_format. The pixels are only read, and not needed afterwards. */
 EDGEFACE_API edgeface_status edgeface_analyze(edgeface_analyzer* analyzer, const uint8_t* pixels, int width, int height,
-                                              ptrdiff_t stride, edgeface_format format);
+                                              ptrdiff_t stride, int format);
 
 /* Faces of the last frame that was analyzed without an error, best score first. */
 EDGEFACE_API size_t edgeface_face_count(const edgeface_analyzer* analyzer);

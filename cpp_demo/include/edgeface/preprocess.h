@@ -18,7 +18,7 @@ struct ImageView {
     int width = 0;
     int height = 0;
     std::ptrdiff_t stride = 0;
-    edgeface_format format = EDGEFACE_RGB;
+    int format = EDGEFACE_RGB;  // an edgeface_format; whatever a C program says must be safe to look at
 };
 
 // Throws `Error` unless the frame has pixels, a stride of at least 3 * width and a known format.
