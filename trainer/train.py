@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeface.errors import ConfigError, DataError
-from trainer import checkpoint, losses
+from trainer import checkpoint, losses, pretrain
 from trainer.augment import Augment
 from trainer.balance import Balancer, make_balancer
 from trainer.calibration import Calibration, fit_calibration
@@ -31,7 +31,6 @@ from trainer.machine import autocast, pick_amp, pick_device, prepare
 from trainer.mixing import mixed
 from trainer.models import AttributeNet, build_net, load_net, load_start
 from trainer.optim import Schedule, make_optimizer, set_stage
-from trainer.pretrain import pretrain_backbone
 from trainer.program import save_program, spec_of
 from trainer.sampling import epoch_length, epoch_order
 
@@ -82,6 +81,8 @@ def fit(config: Config, resume: bool = False) -> Path:
 def check(config: Config) -> None:
     """Raise ``ConfigError`` for whatever in the recipe cannot be built or does not go together, before any work."""
     losses.check(config)
+    if config.pretrain:
+        pretrain.check(config)
     net = build_net(config)
     Schedule(config, make_optimizer(config, net, make_balancer(config, net)), steps=1)
 
@@ -100,7 +101,7 @@ def warm_up(run: Run, samples: Samples, config: Config, log: Log) -> None:
     if sentence := load_start(run.net, config):
         log.say(sentence)
     if config.pretrain:
-        pretrain_backbone(config, run.net, samples, run.device, log)
+        pretrain.pretrain_backbone(config, run.net, samples, run.device, log)
     run.group.share_state(run.net)
     run.ema = Averaged(run.net, config.ema)
 

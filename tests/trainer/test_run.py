@@ -166,7 +166,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(smoke: Config, tmp_path: Pa
 
 
 def test_a_recipe_that_cannot_be_built_fails_before_any_picture_is_read(smoke: Config) -> None:
-    for setting, value in (("backbone", "resnet9"), ("age_loss", "mse"), ("balance", "luck"), ("schedule", "none")):
+    for setting, value in (("backbone", "resnet9"), ("age_loss", "mse"), ("balance", "luck"), ("pretrain", "sleep")):
         with pytest.raises(ConfigError, match=f"`{setting}`"):
             train.fit(dataclasses.replace(smoke, utkface=("nowhere",), **{setting: value}))
 
