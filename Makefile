@@ -19,7 +19,7 @@ test: lint
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy $$($(BIN)/python -c 'import torch' 2>/dev/null || echo '-p edgeface')
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -73,7 +73,7 @@ class Composer:
 
     def people(self, rng: Rng) -> Marked:
         """A scene in which the teacher sees people, at any scale; now and then with a pasted face beside them."""
-        index = self.peopled[rng.integers(len(self.peopled))] if self.peopled else rng.integers(len(self.scenes))
+        index = self.peopled[int(rng.integers(len(self.peopled)))] if self.peopled else rng.integers(len(self.scenes))
         canvas = self.view(self.scenes[int(index)], rng, 0.35, 1.8)
         if rng.random() < 0.3:
             self.paste_face(canvas, log_uniform(rng, SMALLEST, 100), rng.uniform(0, self.size, 2), rng)
@@ -106,11 +106,11 @@ class Composer:
             chip = chip.resized(side, side)
         height, width = chip.image.shape[:2]
         angle = tilt(rng) if rng.random() < 0.5 else 0.0
-        matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, side / height)
+        matrix = np.asarray(cv2.getRotationMatrix2D((width / 2, height / 2), angle, side / height), np.float64)
         matrix[:, 2] += side / 2 - np.array([width, height]) / 2 + shift
         size, border = (self.size, self.size), cv2.BORDER_TRANSPARENT
         image = cv2.warpAffine(chip.image, matrix, size, canvas, cv2.INTER_LINEAR, borderMode=border)
-        return Marked(image, moved(chip.marks, matrix))
+        return Marked(np.asarray(image, np.uint8), moved(chip.marks, matrix))
 
     def chip(self, rng: Rng) -> Marked:
         """A face picture, half of them mirrored."""
@@ -134,11 +134,11 @@ class Composer:
         centre = np.array([width, height]) / 2 + rng.uniform(-1, 1, 2) * reach
         if rng.random() < 0.5:
             scene, centre[0] = scene.mirrored(), width - centre[0]
-        matrix = cv2.getRotationMatrix2D(tuple(centre), angle, scale)
+        matrix = np.asarray(cv2.getRotationMatrix2D(tuple(centre), angle, scale), np.float64)
         matrix[:, 2] += self.size / 2 - centre
         border = cv2.BORDER_REFLECT_101 if rng.random() < 0.5 else cv2.BORDER_CONSTANT
         image = cv2.warpAffine(scene.image, matrix, (self.size,) * 2, flags=cv2.INTER_LINEAR, borderMode=border)
-        return Marked(image, moved(scene.marks, matrix))
+        return Marked(np.asarray(image, np.uint8), moved(scene.marks, matrix))
 
     def paste_face(self, canvas: Marked, face: float, centre: np.ndarray, rng: Rng) -> None:
         """Paste a chip so that its face is about ``face`` pixels wide, lit like its surroundings."""

@@ -85,7 +85,8 @@ def _warp(image: Image, matrix: np.ndarray, canvas_px: int) -> Image:
     """The view; OpenCV counts from pixel centres, ``matrix`` from the corner."""
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     if scale < 0.5:  # average first what linear interpolation would skip
-        image = cv2.resize(image, None, fx=(f := 2 * scale), fy=f, interpolation=cv2.INTER_AREA)
+        image = np.asarray(cv2.resize(image, None, fx=(f := 2 * scale), fy=f, interpolation=cv2.INTER_AREA), np.uint8)
         matrix = np.column_stack([matrix[:, :2] / f, matrix[:, 2]])
     shifted = np.column_stack([matrix[:, :2], matrix[:, 2] + matrix[:, :2] @ [0.5, 0.5] - 0.5])
-    return cv2.warpAffine(image, shifted, (canvas_px, canvas_px), borderMode=cv2.BORDER_REPLICATE)
+    view = cv2.warpAffine(image, shifted, (canvas_px, canvas_px), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(view, np.uint8)

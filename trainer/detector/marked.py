@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,7 +37,8 @@ class Marked:
     def resized(self, width: int, height: int) -> Marked:
         """Shrunk by averaging."""
         ratio = np.array([width / self.image.shape[1], height / self.image.shape[0]], np.float32)
-        return Marked(cv2.resize(self.image, (width, height), interpolation=cv2.INTER_AREA), self.marks * ratio)
+        image = cv2.resize(self.image, (width, height), interpolation=cv2.INTER_AREA)
+        return Marked(np.asarray(image, np.uint8), self.marks * ratio)
 
     def cover(self, centre: NDArray[np.floating], reach_px: float) -> None:
         """Forget the faces whose middle lies within ``reach_px`` of ``centre``: something was put over them."""
@@ -46,14 +48,14 @@ class Marked:
         self.marks = np.concatenate([self.marks, marks]).astype(np.float32)
 
 
-def moved(marks: Floats, matrix: NDArray[np.floating]) -> Floats:
+def moved(marks: Floats, matrix: NDArray[Any]) -> Floats:
     """Landmarks after ``cv2.warpAffine`` or ``warpPerspective`` with ``matrix`` (2×3 or 3×3, source to target).
 
     OpenCV counts from the middle of the first pixel, landmarks from its corner.
     """
     points = np.concatenate([marks - 0.5, np.ones((*marks.shape[:-1], 1))], axis=-1) @ matrix.T
     flat = points[..., :2] / points[..., 2:] if points.shape[-1] == 3 else points
-    return (flat + 0.5).astype(np.float32)
+    return np.asarray(flat + 0.5, np.float32)
 
 
 class MarkedPictures:

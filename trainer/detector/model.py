@@ -48,9 +48,10 @@ class Head(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         score, shape = nn.Conv2d(channels, 1, 1), nn.Conv2d(channels, 14, 1)
+        assert score.bias is not None and shape.bias is not None
         with torch.no_grad():
-            score.bias.fill_(-4.6)  # a prior of one per cent keeps the first steps calm
-            shape.bias[:4] = 0.7  # boxes of four strides
+            nn.init.constant_(score.bias, -4.6)  # a prior of one per cent keeps the first steps calm
+            nn.init.constant_(shape.bias[:4], 0.7)  # boxes of four strides
         self.score = nn.Sequential(separable(channels, channels), score)
         self.shape = nn.Sequential(separable(channels, channels), separable(channels, channels), shape)
 

@@ -84,18 +84,24 @@ def degrade(picture: Image, rng: Rng) -> Image:
         if rng.random() < 0.3:  # haze: little contrast, as behind glass or in a dim hall
             tone = rng.uniform(0.0, 0.4) + tone * rng.uniform(0.3, 0.7)
         table = np.clip(tone * 255, 0, 255).astype(np.uint8)
-        picture = cv2.LUT(picture, table[:, None, :])
+        picture = _pixels(cv2.LUT(picture, table[:, None, :]))
     if rng.random() < 0.07:
-        picture = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        picture = _pixels(cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
     if rng.random() < 0.2:
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.6))
+        picture = _pixels(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.6)))
     if rng.random() < 0.2:
         small = cv2.resize(picture, None, fx=(f := rng.uniform(0.4, 0.9)), fy=f, interpolation=cv2.INTER_AREA)
-        picture = cv2.resize(small, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        picture = _pixels(cv2.resize(small, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR))
     if rng.random() < 0.2:
         noise = rng.standard_normal(picture.shape, np.float32) * np.float32(rng.uniform(2, 14))
         picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.4:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))]
-        picture = cv2.imdecode(cv2.imencode(".jpg", picture[:, :, ::-1], quality)[1], cv2.IMREAD_COLOR)[:, :, ::-1]
+        encoded = cv2.imencode(".jpg", picture[:, :, ::-1], quality)[1]
+        picture = _pixels(cv2.imdecode(encoded, cv2.IMREAD_COLOR))[:, :, ::-1]
     return np.ascontiguousarray(picture)
+
+
+def _pixels(array: object) -> Image:
+    """OpenCV's answer, whose element type its stubs leave open."""
+    return np.asarray(array, np.uint8)

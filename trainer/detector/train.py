@@ -35,7 +35,8 @@ def fit(recipe: Recipe, resume: bool = False) -> Path:
     out = Path(recipe.out)
     out.mkdir(parents=True, exist_ok=True)
 
-    model = Detector(recipe).to(memory_format=torch.channels_last)
+    model = Detector(recipe)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.init:
         model.load_state_dict(load_checkpoint(Path(recipe.init), recipe)["averaged"])
     averaged = copy.deepcopy(model).eval()
