@@ -141,7 +141,7 @@ def _round(path: Path, analyzer: AnyAnalyzer, max_frames: int, watcher: _Watcher
     """Seconds that a run over the clip took; 0 where it has no frames."""
     with open_source(path) as source:
         watcher.start_clock()
-        summary = run(source, analyzer, IouTracker(), [watcher], max_frames)
+        summary = run(source, analyzer, IouTracker, [watcher], max_frames)
     watcher.stages_ms = {name: dict(laps) for name, laps in summary.stages_ms.items()}
     return summary.seconds if summary.frames else 0.0
 

@@ -50,7 +50,7 @@ def demo(
         watcher = _Watcher()
         sinks = [open_sink(out / "annotated.mp4"), open_sink(out / "results.jsonl"), watcher]
         with open_source(out / "clip.mp4") as clip, progress("frames") as report:
-            summary = runner.run(clip, analyzer, IouTracker(), sinks, on_progress=report)
+            summary = runner.run(clip, analyzer, IouTracker, sinks, on_progress=report)
         rows = [(f"clip, face {track}", *faces.row(face)) for track, face in watcher.people()]
         pictures = watcher.stills(_STILLS)
         for name, portrait in portraits().items():

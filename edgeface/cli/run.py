@@ -1,8 +1,10 @@
-"""``edgeface run``: the whole pipeline on a video or a folder of pictures."""
+"""``edgeface run``: the whole pipeline on files, folders, cameras and streams."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +14,10 @@ from edgeface.cli import options
 from edgeface.cli.output import complain, keep_input, note, progress, say
 
 if TYPE_CHECKING:
-    from edgeface.pipeline.runner import RunSummary
+    from edgeface.pipeline.fuse import Fuser
+    from edgeface.pipeline.runner import Analyzer
+    from edgeface.pipeline.runner_stats import RunStats, RunSummary
+    from edgeface.pipeline.track import Tracker
 
 EXAMPLE = "Example: edgeface run clip.mp4 --sink annotated.mp4 --sink faces.jsonl"
 
@@ -21,7 +26,14 @@ _INTERRUPTED = 130
 
 
 def run(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A video, a picture or a folder of pictures.")],
+    source: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Videos, pictures, folders, globs, cameras (0, v4l2:/dev/video0, csi:0), streams (rtsp://, http://, "
+            "udp://), synthetic:?size=640x360&fps=25&faces=2.",
+        ),
+    ],
     sink: Annotated[
         list[str] | None,
         typer.Option(
@@ -32,6 +44,21 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a frame on stdout, as with --sink -.")
     ] = False,
+    per_frame: Annotated[
+        bool, typer.Option("--per-frame", help="Answer every frame by itself; else a person's answers are fused.")
+    ] = False,
+    stats: Annotated[
+        float | None,
+        typer.Option(min=0.1, metavar="SECONDS", help="Print a line of rates, ages and drops this often."),
+    ] = None,
+    stall: Annotated[
+        float,
+        typer.Option(min=0.1, metavar="SECONDS", help="Connect a live source anew after so long a silence."),
+    ] = 5.0,
+    give_up: Annotated[
+        float, typer.Option(min=0.0, metavar="SECONDS", help="Give a live source up after so long; 0: never.")
+    ] = 300.0,
+    rtsp_transport: Annotated[str, typer.Option(metavar="T", help="tcp or udp.")] = "tcp",
     model: options.Model = None,
     detector: options.Detector = None,
     threads: options.Threads = 0,
@@ -39,25 +66,92 @@ def run(
     device: options.Device = "auto",
     strict_device: options.StrictDevice = False,
 ) -> None:
-    """Find and follow the faces of a video.
+    """Find and follow the faces of videos and cameras.
 
-    Every frame is answered, and the same person keeps a number. A video that breaks off is answered as far as it
-    goes, with exit code 1. After Ctrl-C the sinks hold what was done.
+    Every frame of a file is answered; of a camera the newest, and the same person keeps a number. A source that breaks
+    off is answered as far as it goes, with exit code 1. After Ctrl-C or SIGTERM the sinks hold what was done.
     """
     from edgeface.pipeline import runner
+    from edgeface.pipeline.runner_stats import RunStats
     from edgeface.pipeline.sink import open_sink
-    from edgeface.pipeline.source import open_source
-    from edgeface.pipeline.track import IouTracker
+    from edgeface.pipeline.source import SourceOptions, open_sources
 
     uris = dict.fromkeys([*(sink or ()), *([_STDOUT] if as_json else ())])
-    for uri in uris:
-        keep_input(Path(source), Path(uri))
+    _keep_inputs(source, uris)
+    live = SourceOptions(open_s=stall, stall_s=stall, give_up_s=give_up or None, rtsp_transport=rtsp_transport)
+    numbers = RunStats()
     with ExitStack() as stack:
-        frames = stack.enter_context(open_source(source))
+        sources = open_sources(source, live)
+        for opened in sources:
+            stack.enter_context(opened)
         analyzer = stack.enter_context(options.analyzer(model, detector, threads, score, 32, device, strict_device))
         sinks = [stack.enter_context(open_sink(uri)) for uri in uris]
-        report = stack.enter_context(progress("frames"))
-        summary = runner.run(frames, analyzer, IouTracker(), sinks, max_frames, report)
+        report = stack.enter_context(_stats_lines(numbers, stats) if stats else progress("frames"))
+        tracker, fuser = _followers(analyzer, per_frame)
+        summary = runner.run(sources, analyzer, tracker, sinks, max_frames, report, fuser=fuser, stats=numbers)
+    _tell(summary, list(uris))
+
+
+def in_words(summary: RunSummary) -> str:
+    """What a run did, with its throughput and where the time went."""
+    stages = ", ".join(f"{name} {laps['mean']:.1f}" for name, laps in summary.stages_ms.items())
+    text = (
+        f"{summary.frames} frames, {summary.faces} faces, {summary.tracks} people in {summary.seconds:.1f} s: "
+        f"{summary.fps:.1f} frames/s" + (f" (mean ms a frame: {stages})" if stages else "")
+    )
+    if not summary.ages_ms:
+        return text
+    ages = ", ".join(f"{name} {ms:.0f}" for name, ms in summary.ages_ms.items())
+    reconnects = sum(source.counters.reconnects for source in summary.sources)
+    return f"{text}; {summary.dropped} frames dropped, {reconnects} reconnects, age in ms: {ages}"
+
+
+def _keep_inputs(sources: list[str], uris: dict[str, None]) -> None:
+    """Refuse to write over what is read."""
+    from edgeface.pipeline.source import is_local
+
+    for source in filter(is_local, sources):
+        for uri in filter(is_local, uris):
+            keep_input(Path(source), Path(uri))
+
+
+def _followers(analyzer: Analyzer, per_frame: bool) -> tuple[Callable[[], Tracker], Callable[[], Fuser] | None]:
+    """What makes a tracker and a fuser for each source; an analyzer of one pass on a GPU answers every face anyway."""
+    from edgeface.pipeline.fuse import FusionOptions, TrackFuser
+    from edgeface.pipeline.gpu_analyzer import GpuAnalyzer
+    from edgeface.pipeline.track import IouTracker
+    from edgeface.pipeline.track_kalman import KalmanTracker
+
+    if per_frame:
+        return IouTracker, None
+    fusion = FusionOptions(every_face=isinstance(analyzer, GpuAnalyzer))
+    return KalmanTracker, lambda: TrackFuser(analyzer.spec, fusion)
+
+
+@contextmanager
+def _stats_lines(stats: RunStats, every_s: float) -> Iterator[None]:
+    """A line on stderr every so many seconds, also while nothing comes."""
+    from edgeface.pipeline.runner_stats import StatsMark
+
+    done = threading.Event()
+
+    def tell() -> None:
+        mark = StatsMark.of(stats)
+        while not done.wait(every_s):
+            note(f"stats: {stats.line(mark)}")
+            mark = StatsMark.of(stats)
+
+    teller = threading.Thread(target=tell, name="edgeface stats", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
+
+
+def _tell(summary: RunSummary, uris: list[str]) -> None:
+    """Print what was done and what went wrong, and end with the exit code for it."""
     print_line = note if _STDOUT in uris else say
     print_line(in_words(summary))
     for uri in uris:
@@ -69,12 +163,3 @@ def run(
         raise typer.Exit(_INTERRUPTED)
     if summary.problems:
         raise typer.Exit(1)
-
-
-def in_words(summary: RunSummary) -> str:
-    """What a run did, with its throughput and where the time went."""
-    stages = ", ".join(f"{name} {laps['mean']:.1f}" for name, laps in summary.stages_ms.items())
-    return (
-        f"{summary.frames} frames, {summary.faces} faces, {summary.tracks} people in {summary.seconds:.1f} s: "
-        f"{summary.fps:.1f} frames/s" + (f" (mean ms a frame: {stages})" if stages else "")
-    )

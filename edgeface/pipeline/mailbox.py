@@ -78,7 +78,10 @@ class Inbox:
             return sum(len(slot.waiting) for slot in self._slots)
 
     def stop(self) -> None:
-        """Wake everybody: ``take`` gives ``None`` and ``put`` ``False`` from now on. What waits counts as dropped."""
+        """Wake everybody: ``take`` gives ``None`` and ``put`` ``False`` from now on.
+
+        What waits of a camera counts as dropped.
+        """
         with self.changed:
             self.stopped = True
             for slot in self._slots:
@@ -100,7 +103,7 @@ class Slot:
             while not self._newest and len(self.waiting) >= self._depth and not self._inbox.stopped:
                 self._inbox.changed.wait(_POLL_S)
             if self._inbox.stopped:
-                self._counters.dropped += 1
+                self._counters.dropped += self._newest
                 return False
             while len(self.waiting) >= self._depth:
                 self.waiting.popleft()
@@ -111,7 +114,7 @@ class Slot:
 
     def discard(self) -> None:
         """Throw away what waits; the inbox holds the lock."""
-        self._counters.dropped += len(self.waiting)
+        self._counters.dropped += len(self.waiting) if self._newest else 0
         self.waiting.clear()
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,7 +54,7 @@ class Source(Protocol):
     @property
     def state(self) -> str: ...
 
-    def read(self) -> Iterator[Frame]: ...
+    def read(self) -> Generator[Frame, None, None]: ...
 
     def __iter__(self) -> Iterator[Frame]: ...
 

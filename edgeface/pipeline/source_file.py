@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -46,9 +46,9 @@ class FileSource:
         self.counters.errors = len(self.problems)
         self._state = "failed" if self.problems else "ended"
 
-    def read(self) -> Iterator[Frame]:
+    def read(self) -> Generator[Frame, None, None]:
         """The same: a file's reader waits for whoever takes its frames."""
-        return iter(self)
+        yield from self
 
     def _frames(self) -> Iterator[Frame]:
         raise NotImplementedError

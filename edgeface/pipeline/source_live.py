@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from edgeface.errors import EdgefaceError, SourceError
@@ -79,7 +79,7 @@ class LiveSource:
         silent = time.monotonic() - self._heard_s > self._options.stall_s
         return "stalled" if silent and self._state == "live" else self._state
 
-    def read(self) -> Iterator[Frame]:
+    def read(self) -> Generator[Frame, None, None]:
         """Every frame, in the thread that asks, until ``close``, the end of a finite stream, or giving up."""
         self._heard_s = time.monotonic()
         pause_s = self._options.backoff_s[0]

@@ -77,7 +77,7 @@ def python_lines(clip: Path, target: Path) -> None:
     from edgeface.pipeline.track import IouTracker
 
     with open_source(clip) as source, FaceAnalyzer() as made:
-        runner.run(source, made, IouTracker(), [open_sink(target)])
+        runner.run(source, made, IouTracker, [open_sink(target)])
 
 
 def is_matched(face: dict[str, Any], others: list[dict[str, Any]]) -> bool:

@@ -132,7 +132,7 @@ def test_the_gpus_analyzer_answers_as_the_cpus() -> None:
 
 def test_a_run_on_the_gpu(tmp_path: Path) -> None:
     with GpuAnalyzer(emulated_parts) as analyzer, open_source(str(PORTRAITS[0].parent)) as source:
-        summary = run(source, analyzer, IouTracker())
+        summary = run(source, analyzer, IouTracker)
         assert (summary.frames, summary.faces) == (len(PORTRAITS), len(PORTRAITS))
         assert analyzer.ledger.count == len(PORTRAITS)
     assert emulated.alive() == 0
