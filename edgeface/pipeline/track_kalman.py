@@ -18,14 +18,14 @@ from edgeface.errors import ConfigError
 from edgeface.pipeline.clock import StreamClock
 from edgeface.types import Faces, Tracks
 
-_SPEED_LIFE_S = 0.5
-"""After this time a speed has faded to 1/e: people turn and stop."""
+_SPEED_LIFE_S = 0.2
+"""After this time a speed has faded to 1/e: people turn and stop, and a face half covered seems to move."""
 _SPEED_STD = 10.0
 """Spread of the speed of a face just found, sizes per second: a small face may move by half its size a frame."""
 _PUSH = 60.0
 """Spectral density of the random accelerations, sizes² per second³."""
-_SEEN_STD = (0.06, 0.06, 0.08, 0.08)
-"""Spread of a detector's x, y, width and height, in sizes."""
+_SEEN_STD = (0.08, 0.08, 0.25, 0.25)
+"""Spread of a detector's x, y, width and height, in sizes; a box shrinks with what covers the face."""
 _GATE = 18.47
 """A pair further apart than this (squared Mahalanobis distance, four degrees of freedom) occurs once in 1000."""
 _REACH = 3.0
@@ -63,11 +63,10 @@ class KalmanTracker:
 
         ``pts_s`` is the frame's time in seconds; without it, and where it does not advance, one usual interval passes.
         """
-        usual_s = self._clock.interval_s
         step_s = self._clock.tick(pts_s)
         for track in self._tracks:
             track.predict(step_s)
-        self._drop(max(self.max_gap_s, 1.5 * usual_s))
+        self._drop(max(self.max_gap_s, 1.5 * self._clock.interval_s))
         places = _places(faces.boxes)
         pairs = self._match(places)
         seen = [self._seen(place, pairs.get(row)) for row, place in enumerate(places)]
@@ -180,5 +179,5 @@ def _motion(step_s: float) -> Array:
 
 def _push(step_s: float) -> Array:
     """Covariance that random accelerations add in ``step_s`` seconds to a face of size 1: float64 ``[2, 2]``."""
-    step_s = min(step_s, 2 * _SPEED_LIFE_S)  # beyond it the reach, not the spread, bounds the search
+    step_s = min(step_s, 1.0)  # beyond it the reach, not the spread, bounds the search
     return _PUSH * np.array([[step_s**3 / 3, step_s**2 / 2], [step_s**2 / 2, step_s]])
