@@ -1,4 +1,4 @@
-"""Frames a second of the C++ demo against `edgeface run`: same clip, models, run time and threads, in turn.
+"""Frames a second of the C++ demo against `edgeface run --per-frame`: same clip, models, run time and threads, in turn.
 
     python -m benchmarks.cpp_frames CLIP.mp4 [--rounds 5] [--threads 1] [--save benchmarks/results/cpp_frames.json]
 
@@ -46,7 +46,7 @@ def main() -> None:
         )
     with tempfile.TemporaryDirectory() as folder:
         ours = [str(given.demo), str(given.clip), "--backend", "onnxruntime", "--threads", given.threads]
-        theirs = [sys.executable, "-m", "edgeface", "run", str(given.clip), "--threads", given.threads]
+        theirs = [sys.executable, "-m", "edgeface", "run", str(given.clip), "--per-frame", "--threads", given.threads]
         rounds = [
             {
                 "cpp_fps": frames_per_second([*ours, "--jsonl", f"{folder}/cpp.jsonl"]),

@@ -1,4 +1,4 @@
-// edgeface_demo: a video in, lines of JSON or an annotated video out, exactly as `edgeface run` answers it.
+// edgeface_demo: a video in, lines of JSON or an annotated video out, exactly as `edgeface run --per-frame` answers it.
 #include <chrono>
 #include <csignal>
 #include <cstdio>

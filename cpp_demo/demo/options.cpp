@@ -61,7 +61,7 @@ std::string shipped(const std::string& name) {
 const char* const kHelp =
     "Usage: edgeface_demo SOURCE [OPTIONS]\n"
     "\n"
-    "Find, follow and judge the faces of a video, as `edgeface run` does.\n"
+    "Find, follow and judge the faces of a video, as `edgeface run --per-frame` does.\n"
     "\n"
     "  SOURCE             a video file, or a camera's number\n"
     "  --jsonl FILE       one JSON object a frame; - for stdout\n"

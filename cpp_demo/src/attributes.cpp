@@ -13,9 +13,10 @@ constexpr std::size_t kBatch = 32;
 const std::vector<std::string> kKnown{"age", "age_std", "gender", "race"};
 
 void check_shape(const HeadSpec& head, const Tensor& answer, std::size_t count, const std::string& model) {
-    Shape expected{static_cast<std::int64_t>(count)};
-    if (!head.labels.empty()) expected.push_back(static_cast<std::int64_t>(head.labels.size()));
-    if (answer.shape != expected) {
+    const auto rows = static_cast<std::int64_t>(count), classes = static_cast<std::int64_t>(head.labels.size());
+    const bool fits = classes > 0 ? answer.shape == Shape{rows, classes}
+                                  : answer.shape == Shape{rows} || answer.shape == Shape{rows, 1};  // OpenCV's columns
+    if (!fits) {
         throw Error(EDGEFACE_BAD_MODEL,
                     "the output `" + head.name + "` of `" + model + "` does not fit its spec; export the model again");
     }

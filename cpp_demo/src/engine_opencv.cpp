@@ -70,11 +70,10 @@ private:
         }
     }
 
-    // One picture's answer behind those before it. A single number comes as [1, 1] in place of [1].
+    // One picture's answer behind those before it.
     void append(std::size_t output, std::int64_t batch) {
         const cv::Mat answer = made_[output].isContinuous() ? made_[output] : made_[output].clone();
         Shape shape(answer.size.p, answer.size.p + answer.dims);
-        if (shape == Shape{1, 1}) shape = {1};
         shape[0] = batch;
         answers_[output].shape = std::move(shape);
         values_[output].insert(values_[output].end(), answer.ptr<float>(), answer.ptr<float>() + answer.total());

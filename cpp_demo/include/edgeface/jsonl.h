@@ -1,5 +1,4 @@
-// Results as lines of JSON, letter by letter as `edgeface run` writes them without fusing
-// the answers of several frames.
+// Results as lines of JSON, letter by letter as `edgeface run --per-frame` writes them.
 #pragma once
 
 #include <optional>
