@@ -1,4 +1,4 @@
-"""Where results go: lines of JSON, a table, annotated pictures; ``open_sink`` also opens the video sink.
+"""Where results go: lines of JSON, a table, annotated pictures; ``open_sink`` also opens videos and live sinks.
 
 A sink is a context manager with ``append``. A file appears under its name when the sink is closed, whole, also after
 Ctrl-C or a source that broke off; where writing fails it does not appear at all. Failures are ``SinkError``.
@@ -23,12 +23,17 @@ from edgeface.pipeline.draw import draw_faces
 from edgeface.pipeline.face import Face, FrameResult
 
 _VIDEO_SUFFIXES = (".mkv", ".mov", ".mp4")
+LIVE_SCHEMES = ("display", "http", "rtsp", "mqtt", "mqtts", "webhook")
 _POINTS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
 CSV_COLUMNS = (
     *("source", "frame", "pts_s", "face", "x1", "y1", "x2", "y2", "score", "track", "age", "age_std"),
-    *("gender", "gender_confidence", "race", "race_confidence"),
+    *("gender", "gender_confidence", "race", "race_confidence", "abstained"),
     *(f"{point}_{axis}" for point in _POINTS for axis in "xy"),
 )
+
+
+Message = dict[str, Any]
+"""What sinks of JSON pass on: ``FrameResult.to_dict`` or counts (``pipeline.privacy``)."""
 
 
 class Sink(Protocol):
@@ -48,9 +53,15 @@ class Sink(Protocol):
 def open_sink(uri: str | os.PathLike[str]) -> Sink:
     """Open the sink a name stands for: ``-`` (JSON lines on stdout), a file by its suffix, a directory ending in ``/``.
 
-    Suffixes: .jsonl, .csv, .mp4, .mkv, .mov. Raises ``SinkError`` for another, or where it cannot be written.
+    Suffixes: .jsonl, .csv, .mp4, .mkv, .mov; live sinks by scheme: display:, http://, rtsp://, mqtt://, webhook:
+    (``LIVE_SCHEMES``). Raises ``SinkError`` for another, or where it cannot be written.
     """
     text = os.fspath(uri)
+    scheme = text.partition(":")[0].lower()
+    if ":" in text and scheme in LIVE_SCHEMES:
+        from edgeface.pipeline.sink_live import open_live
+
+        return open_live(scheme, text)
     suffix = Path(text).suffix.lower()
     if text == "-":
         return StdoutSink()
@@ -66,12 +77,19 @@ def open_sink(uri: str | os.PathLike[str]) -> Sink:
         return VideoSink(text)
     raise SinkError(
         f"no sink for `{text}`: expected a name ending in .jsonl, .csv, {', '.join(_VIDEO_SUFFIXES)}, a directory "
-        "ending in / or - for JSON lines on stdout"
+        f"ending in /, - for JSON lines on stdout, or {', '.join(f'{name}:' for name in LIVE_SCHEMES)}"
     )
 
 
 class ContextSink(ABC):
-    """What all sinks share: a context that closes, whatever ended it."""
+    """What all sinks share: a context that closes, whatever ended it.
+
+    ``live`` sinks deliver at once or not at all: they rather lose a result than hold up the run. ``pictures``: it shows
+    pixels. A sink with a ``send`` takes any message that JSON can hold in a result's place.
+    """
+
+    live = False
+    pictures = False
 
     @abstractmethod
     def close(self) -> None: ...
@@ -89,8 +107,12 @@ class StdoutSink(ContextSink):
     name = "-"
 
     def append(self, result: FrameResult) -> None:
+        self.send(result.to_dict())
+
+    def send(self, message: Message) -> None:
+        """Write one line."""
         with writing("stdout"):
-            sys.stdout.write(json_line(result))
+            sys.stdout.write(json_line(message))
             sys.stdout.flush()
 
     def close(self) -> None:
@@ -123,20 +145,21 @@ class _TextSink(ContextSink):
         self._file: TextIO | None = self._part.path.open("w", encoding="utf-8", newline="")
         self._failed = self._started = False
 
-    def append(self, result: FrameResult) -> None:
-        """Write what ``result`` adds."""
+    @abstractmethod
+    def append(self, result: FrameResult) -> None: ...
+
+    @contextmanager
+    def _writing(self) -> Iterator[TextIO]:
+        """The open file; a failure while writing is remembered."""
         if self._file is None:
             raise SinkError(f"`{self.name}` is closed, open it again")
         try:
             with writing(self.name):
-                self._write(self._file, result)
+                yield self._file
             self._started = True
         except SinkError:
             self._failed = True
             raise
-
-    @abstractmethod
-    def _write(self, file: TextIO, result: FrameResult) -> None: ...
 
     def __exit__(self, *exc: object) -> None:
         self._failed |= exc[0] is not None and not self._started
@@ -160,8 +183,13 @@ class _TextSink(ContextSink):
 class JsonlSink(_TextSink):
     """One JSON object a line and frame (``FrameResult.to_dict``)."""
 
-    def _write(self, file: TextIO, result: FrameResult) -> None:
-        file.write(json_line(result))
+    def append(self, result: FrameResult) -> None:
+        self.send(result.to_dict())
+
+    def send(self, message: Message) -> None:
+        """Write one line."""
+        with self._writing() as file:
+            file.write(json_line(message))
 
 
 class CsvSink(_TextSink):
@@ -172,14 +200,17 @@ class CsvSink(_TextSink):
         assert self._file is not None
         csv.writer(self._file).writerow(CSV_COLUMNS)
 
-    def _write(self, file: TextIO, result: FrameResult) -> None:
+    def append(self, result: FrameResult) -> None:
         where = result.to_dict()
-        for number, face in enumerate(result.faces):
-            csv.writer(file).writerow([where["source"], where["frame"], where["pts_s"], number, *csv_row(face)])
+        with self._writing() as file:
+            for number, face in enumerate(result.faces):
+                csv.writer(file).writerow([where["source"], where["frame"], where["pts_s"], number, *csv_row(face)])
 
 
 class PictureSink(ContextSink):
     """A directory of annotated pictures: under a picture's own name, ``NAME_000012.jpg`` for frame 12 of a video."""
+
+    pictures = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.name = os.fspath(path)
@@ -209,9 +240,9 @@ class PictureSink(ContextSink):
         """Nothing is open: every picture was finished when it was appended."""
 
 
-def json_line(result: FrameResult) -> str:
-    """A result's JSON with its line break."""
-    return json.dumps(result.to_dict(), ensure_ascii=False) + "\n"
+def json_line(message: Message) -> str:
+    """A message's JSON with its line break."""
+    return json.dumps(message, ensure_ascii=False) + "\n"
 
 
 def csv_row(face: Face) -> list[Any]:
@@ -219,7 +250,7 @@ def csv_row(face: Face) -> list[Any]:
     data = face.to_dict()
     points = [value for point in data["landmarks"] or [] for value in point] or [None] * 2 * len(_POINTS)
     rest = ("score", "track", "age", "age_std", "gender", "gender_confidence", "race", "race_confidence")
-    return [*data["box"], *(data[key] for key in rest), *points]
+    return [*data["box"], *(data[key] for key in rest), " ".join(face.abstained), *points]
 
 
 @contextmanager

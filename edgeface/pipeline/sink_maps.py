@@ -25,6 +25,8 @@ class MapSink(ContextSink):
     ``Explainer`` raises, and ``SinkError`` where nothing can be written.
     """
 
+    pictures = True
+
     def __init__(
         self, path: str | os.PathLike[str], model: str | os.PathLike[str], threads: int = 0, whole: bool = False
     ) -> None:

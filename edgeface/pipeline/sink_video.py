@@ -38,6 +38,8 @@ class VideoSink(ContextSink):
     when the sink is closed, playable, also when the frames end early; without any frame none appears.
     """
 
+    pictures = True
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.name = os.fspath(path)
         self._part = PartFile(path)

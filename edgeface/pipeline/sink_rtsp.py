@@ -1,0 +1,112 @@
+"""The annotated stream pushed to an RTSP server: ``rtsp://host:8554/name`` (MediaMTX, go2rtc, a recorder)."""
+
+from __future__ import annotations
+
+import time
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+
+from edgeface.errors import SinkError
+from edgeface.pipeline.draw import draw_faces
+from edgeface.pipeline.face import FrameResult
+from edgeface.pipeline.sink_live import Given, PatientSink
+from edgeface.types import Image
+
+_TICKS_PER_S = 90_000
+"""RTP's clock for video."""
+_BT601 = 5
+_KEYFRAME_EVERY = 50
+_LIVE = {"preset": "ultrafast", "tune": "zerolatency"}
+
+
+class RtspSink(PatientSink):
+    """Encodes annotated frames as H.264 and pushes them over RTSP in TCP; a server that is away is called again.
+
+    Frames carry the time they are sent, so that the stream stays live whatever the source's clock does. The first
+    frame of a connection sets the size; one of another size starts a new connection. Of several sources only the first
+    is sent: RTSP has one picture. Options: ``bitrate`` in kbit/s (2000), ``timeout`` seconds (5).
+    """
+
+    pictures = True
+
+    def __init__(self, uri: str) -> None:
+        given = Given(uri, {"bitrate": 2000, "timeout": 5.0})
+        super().__init__(given.name)
+        url = given.url()
+        if not url.hostname or url.path in ("", "/"):
+            raise SinkError(f"`{self.name}` is no address to push to, expected rtsp://HOST:8554/NAME")
+        self._address = given.address
+        self._bitrate = int(1000 * given.number("bitrate", 50, 100_000))
+        self._timeout_s = given.number("timeout", 0.1, 120)
+        self._container: Any = None
+        self._stream: Any = None
+        self._size = (0, 0)
+        self._started_s = 0.0
+        self._tick = -1
+        self._source: str | None = None
+
+    def append(self, result: FrameResult) -> None:
+        """Draw, encode and send one frame; returns when it was sent or given up."""
+        self._source = result.frame.source if self._source is None else self._source
+        if result.frame.source != self._source:
+            return
+        drawn = even(draw_faces(result.frame.pixels, result.faces))
+        self.patiently(lambda: self._push(drawn))
+
+    def _push(self, drawn: Image) -> bool:
+        size = (drawn.shape[1], drawn.shape[0])
+        if self._container is not None and size != self._size:
+            self._hang_up()
+        try:
+            if self._container is None:
+                self._call(size)
+            frame = av.VideoFrame.from_ndarray(drawn, format="rgb24")
+            self._tick = max(self._tick + 1, round((time.monotonic() - self._started_s) * _TICKS_PER_S))
+            frame.pts, frame.time_base = self._tick, Fraction(1, _TICKS_PER_S)
+            for packet in self._stream.encode(frame):
+                self._container.mux(packet)
+        except (av.FFmpegError, OSError) as error:
+            self._hang_up()
+            raise OSError(f"cannot push: {str(getattr(error, 'strerror', None) or error).lower()}") from error
+        return True
+
+    def _call(self, size: tuple[int, int]) -> None:
+        options = {"rtsp_transport": "tcp", "timeout": str(int(1e6 * self._timeout_s))}
+        container: Any = av.open(self._address, "w", format="rtsp", options=options)
+        try:
+            stream: Any = container.add_stream("libx264", rate=25, options=_LIVE)
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+            stream.bit_rate, stream.gop_size = self._bitrate, _KEYFRAME_EVERY
+            stream.codec_context.time_base = Fraction(1, _TICKS_PER_S)
+            stream.codec_context.colorspace = _BT601
+            container.start_encoding()
+        except BaseException:
+            _close(container)
+            raise
+        self._container, self._stream, self._size = container, stream, size
+        self._started_s, self._tick = time.monotonic(), -1
+
+    def _hang_up(self) -> None:
+        container, self._container, self._stream = self._container, None, None
+        if container is not None:
+            _close(container)
+
+    def close(self) -> None:
+        """End the stream; a server that is gone is no error."""
+        self._hang_up()
+
+
+def _close(container: Any) -> None:
+    try:
+        container.close()
+    except (av.FFmpegError, OSError):  # the connection is gone, and with it what was to be said last
+        return
+
+
+def even(image: Image) -> Image:
+    """The picture with even sides, which 4:2:0 colour needs: the last column or row once more."""
+    down, across = image.shape[0] % 2, image.shape[1] % 2
+    return np.pad(image, ((0, down), (0, across), (0, 0)), mode="edge") if down or across else image
