@@ -11,7 +11,7 @@ import typer
 
 from edgeface.cli import faces, options
 from edgeface.cli.output import progress, say, table
-from edgeface.cli.run import in_words
+from edgeface.cli.run_report import in_words
 
 if TYPE_CHECKING:
     from edgeface.api import Face

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeface.cli import options
+from edgeface.cli import live_options, options
 from edgeface.cli.output import complain, keep_input, note, progress, say
+from edgeface.cli.run_report import in_words, stats_lines
 
 if TYPE_CHECKING:
     from edgeface.pipeline.fuse import Fuser
     from edgeface.pipeline.runner import Analyzer
-    from edgeface.pipeline.runner_stats import RunStats, RunSummary
+    from edgeface.pipeline.runner_stats import RunSummary
     from edgeface.pipeline.track import Tracker
 
 EXAMPLE = "Example: edgeface run clip.mp4 --sink annotated.mp4 --sink faces.jsonl"
@@ -37,7 +37,9 @@ def run(
     sink: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="URI", help="Where results go: x.mp4, x.jsonl, x.csv, a folder/, - for stdout; repeatable."
+            metavar="URI",
+            help="Where results go: x.mp4, x.jsonl, x.csv, a folder/, - for stdout, display:, http://:8090, rtsp://…, "
+            "mqtt://…, webhook:…; repeatable.",
         ),
     ] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N frames.")] = None,
@@ -59,6 +61,13 @@ def run(
         float, typer.Option(min=0.0, metavar="SECONDS", help="Give a live source up after so long; 0: never.")
     ] = 300.0,
     rtsp_transport: Annotated[str, typer.Option(metavar="T", help="tcp or udp.")] = "tcp",
+    privacy: live_options.Privacy = False,
+    privacy_k: live_options.PrivacyK = 5,
+    privacy_interval: live_options.PrivacyInterval = 60.0,
+    heads: live_options.Heads = None,
+    blur: live_options.Blur = False,
+    metrics: live_options.MetricsAt = None,
+    log: live_options.LogFormat = "text",
     model: options.Model = None,
     detector: options.Detector = None,
     threads: options.Threads = 0,
@@ -73,37 +82,24 @@ def run(
     """
     from edgeface.pipeline import runner
     from edgeface.pipeline.runner_stats import RunStats
-    from edgeface.pipeline.sink import open_sink
     from edgeface.pipeline.source import SourceOptions, open_sources
 
     uris = dict.fromkeys([*(sink or ()), *([_STDOUT] if as_json else ())])
     _keep_inputs(source, uris)
     live = SourceOptions(open_s=stall, stall_s=stall, give_up_s=give_up or None, rtsp_transport=rtsp_transport)
+    shown = live_options.privacy_options(privacy, privacy_k, privacy_interval, heads, blur)
     numbers = RunStats()
     with ExitStack() as stack:
-        sources = open_sources(source, live)
-        for opened in sources:
-            stack.enter_context(opened)
+        stack.enter_context(live_options.logging_events(log))
+        sources = [stack.enter_context(opened) for opened in open_sources(source, live)]
         analyzer = stack.enter_context(options.analyzer(model, detector, threads, score, 32, device, strict_device))
-        sinks = [stack.enter_context(open_sink(uri)) for uri in uris]
-        report = stack.enter_context(_stats_lines(numbers, stats) if stats else progress("frames"))
+        sinks = [stack.enter_context(opened) for opened in live_options.open_sinks(uris, shown)]
+        if url := stack.enter_context(live_options.serving_metrics(metrics, numbers, sinks, privacy)):
+            note(f"metrics at {url}")
+        report = stack.enter_context(stats_lines(numbers, stats, privacy) if stats else progress("frames"))
         tracker, fuser = _followers(analyzer, per_frame)
         summary = runner.run(sources, analyzer, tracker, sinks, max_frames, report, fuser=fuser, stats=numbers)
-    _tell(summary, list(uris))
-
-
-def in_words(summary: RunSummary) -> str:
-    """What a run did, with its throughput and where the time went."""
-    stages = ", ".join(f"{name} {laps['mean']:.1f}" for name, laps in summary.stages_ms.items())
-    text = (
-        f"{summary.frames} frames, {summary.faces} faces, {summary.tracks} people in {summary.seconds:.1f} s: "
-        f"{summary.fps:.1f} frames/s" + (f" (mean ms a frame: {stages})" if stages else "")
-    )
-    if not summary.ages_ms:
-        return text
-    ages = ", ".join(f"{name} {ms:.0f}" for name, ms in summary.ages_ms.items())
-    reconnects = sum(source.counters.reconnects for source in summary.sources)
-    return f"{text}; {summary.dropped} frames dropped, {reconnects} reconnects, age in ms: {ages}"
+    _tell(summary, list(uris), privacy)
 
 
 def _keep_inputs(sources: list[str], uris: dict[str, None]) -> None:
@@ -128,32 +124,10 @@ def _followers(analyzer: Analyzer, per_frame: bool) -> tuple[Callable[[], Tracke
     return KalmanTracker, lambda: TrackFuser(analyzer.spec, fusion)
 
 
-@contextmanager
-def _stats_lines(stats: RunStats, every_s: float) -> Iterator[None]:
-    """A line on stderr every so many seconds, also while nothing comes."""
-    from edgeface.pipeline.runner_stats import StatsMark
-
-    done = threading.Event()
-
-    def tell() -> None:
-        mark = StatsMark.of(stats)
-        while not done.wait(every_s):
-            note(f"stats: {stats.line(mark)}")
-            mark = StatsMark.of(stats)
-
-    teller = threading.Thread(target=tell, name="edgeface stats", daemon=True)
-    teller.start()
-    try:
-        yield
-    finally:
-        done.set()
-        teller.join()
-
-
-def _tell(summary: RunSummary, uris: list[str]) -> None:
+def _tell(summary: RunSummary, uris: list[str], counts_only: bool) -> None:
     """Print what was done and what went wrong, and end with the exit code for it."""
     print_line = note if _STDOUT in uris else say
-    print_line(in_words(summary))
+    print_line(in_words(summary, counts_only))
     for uri in uris:
         if uri != _STDOUT and Path(uri).exists():
             print_line(f"wrote {uri}")

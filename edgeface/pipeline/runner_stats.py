@@ -79,14 +79,20 @@ class RunStats:
         """Every stage that ran: milliseconds a frame."""
         return {name: laps.summary_ms() for name, laps in self.stages_s.items() if laps.count}
 
-    def line(self, since: StatsMark) -> str:
-        """One line for people: rates since ``since``, ages, drops, memory, and each live source's state."""
+    def line(self, since: StatsMark, counts_only: bool = False) -> str:
+        """One line for people: rates since ``since``, ages, drops, memory, and each live source's state.
+
+        ``counts_only`` leaves out what tells of people.
+        """
         now = StatsMark.of(self)
         fps = (now.frames - since.frames) / max(1e-9, now.at_s - since.at_s)
-        parts = [f"{fps:.1f} frames/s", f"{now.faces - since.faces} faces", f"memory {resident_bytes() / 1e6:.0f} MB"]
+        parts = [f"{fps:.1f} frames/s"]
         if self.ages_s.count:
             p50, p99 = (1e3 * self.ages_s.percentile(q) for q in (50, 99))
-            parts.insert(1, f"age p50 {p50:.0f} ms p99 {p99:.0f} ms")
+            parts.append(f"age p50 {p50:.0f} ms p99 {p99:.0f} ms")
+        if not counts_only:
+            parts.append(f"{now.faces - since.faces} faces")
+        parts.append(f"memory {resident_bytes() / 1e6:.0f} MB")
         for source in self.sources:
             if source.live:
                 c = source.counters

@@ -77,7 +77,7 @@ class SourceOptions:
 
     open_s: float = 5.0
     stall_s: float = 5.0
-    backoff_s: tuple[float, float] = (0.2, 2.0)
+    backoff_s: tuple[float, float] = (0.2, 1.0)
     give_up_s: float | None = 300.0
     max_lag_s: float = 1.0
     rtsp_transport: str = "tcp"

@@ -17,7 +17,7 @@ from edgeface.types import Frame, Image
 
 STATES = ("connecting", "live", "stalled", "reconnecting", "ended", "failed")
 _JITTER_FRAC = 0.2
-"""Pauses vary by this much, so that all cameras behind one switch do not come back at once."""
+"""Pauses are shorter by up to this much, so that all cameras behind one switch do not come back at once."""
 _JOIN_S = 1.0
 
 log = logging.getLogger("edgeface.live")
@@ -182,7 +182,7 @@ class LiveSource:
 
     def _pause(self, pause_s: float, error: SourceError) -> None:
         """Wait before the next attempt; a first connection that was never there stays "connecting"."""
-        pause_s *= 1 + _JITTER_FRAC * (2 * self._chance.random() - 1)
+        pause_s *= 1 - _JITTER_FRAC * self._chance.random()
         state = "reconnecting" if self.counters.frames else "connecting"
         self._become(state, f"{error}; next attempt in {pause_s:.1f} s")
         self._closed.wait(pause_s)

@@ -17,6 +17,8 @@ from edgeface.pipeline.source_live import LiveSource, Shot, StallError
 
 _TIMELESS_FORMATS = frozenset({"mpjpeg", "mjpeg", "image2pipe"})
 """Formats without times of their own; what FFmpeg makes up from a nominal rate is no time."""
+_WAITED_S = 2e-3
+"""A packet that took longer to come was in no buffer of this machine."""
 _DAMAGED_LIMIT = 200
 """Packets in a row that decode to nothing, after which the connection is taken for broken."""
 
@@ -55,13 +57,15 @@ class Stream:
         self._latency = Latency()
         self._pace = _Pace() if "hls" in self.format else None
         self._catching_up = False
+        self._asked_s = started_s
         self._interrupted = threading.Event()
 
     def shots(self) -> Iterator[Shot]:
         """Pictures as they arrive, damaged ones left out. Raises ``SourceError`` or ``StallError``."""
         import av
 
-        last_s, damaged = time.monotonic(), 0
+        last_s = self._asked_s = time.monotonic()
+        damaged = 0
         try:
             for packet in self._container.demux():
                 arrived_s = time.monotonic()
@@ -72,6 +76,7 @@ class Stream:
                 elif arrived_s - last_s > self._options.stall_s or damaged > _DAMAGED_LIMIT:
                     raise StallError(f"no picture in {arrived_s - last_s:.1f} s of data")
                 yield from self._paced(shots)
+                self._asked_s = time.monotonic()
         except av.error.ExitError as error:
             raise StallError(f"silent for {self._options.stall_s:g} s") from error
         except av.FFmpegError as error:
@@ -105,7 +110,8 @@ class Stream:
                 self._counters.errors += 1
                 continue
             stated_s = None if self._timeless else frame.time
-            shots.append(Shot(upright(frame), stated_s, self._latency.captured_s(stated_s, arrived_s)))
+            captured_s = self._latency.captured_s(stated_s, arrived_s, arrived_s - self._asked_s > _WAITED_S)
+            shots.append(Shot(upright(frame), stated_s, captured_s))
         return shots
 
     def _too_late(self, packet: Any, arrived_s: float) -> bool:
@@ -117,7 +123,7 @@ class Stream:
             return False
         lag_s = self._latency.lag_s(float(packet.pts * packet.time_base), arrived_s)
         if not self._catching_up:
-            self._catching_up = lag_s > self._options.max_lag_s
+            self._catching_up = lag_s > self._options.max_lag_s and arrived_s - self._asked_s <= _WAITED_S
         elif packet.is_keyframe:
             self._catching_up = lag_s > self._options.max_lag_s / 4
         return self._catching_up and (self._intra_only or not packet.is_keyframe)
@@ -152,7 +158,7 @@ def _options(uri: str, options: SourceOptions) -> dict[str, str]:
         "fflags": "nobuffer",
         "flags": "low_delay",
         "probesize": "500000",
-        "analyzeduration": "1000000",
+        "analyzeduration": "500000",
     }
     scheme = urlsplit(uri).scheme.lower()
     if scheme in ("rtsp", "rtsps"):
