@@ -126,8 +126,9 @@ def _graph(path: Path, crops: np.ndarray) -> Iterator[Call]:
 
     with Context() as context:
         engine, stream = TrtDeviceEngine(path), Stream(context)
-        shapes = {info.name: (len(crops), *(size or 1 for size in info.shape[1:])) for info in (*engine.inputs, *engine.outputs)}
-        kinds = {info.name: info.dtype for info in (*engine.inputs, *engine.outputs)}
+        tensors = (*engine.inputs, *engine.outputs)
+        shapes = {info.name: (len(crops), *(size or 1 for size in info.shape[1:])) for info in tensors}
+        kinds = {info.name: info.dtype for info in tensors}
         sizes = {name: int(np.prod(shape)) * kinds[name].itemsize for name, shape in shapes.items()}
         pinned = {name: PinnedBuffer(context, size) for name, size in sizes.items()}
         device = {name: DeviceBuffer(context, size) for name, size in sizes.items()}
