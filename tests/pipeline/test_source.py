@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeface.errors import ImageError, SourceError
-from edgeface.pipeline.source import open_source
+from edgeface.errors import ConfigError, ImageError, SourceError
+from edgeface.pipeline.source import SourceOptions, is_local, open_source, open_sources, public_name
 from edgeface.pipeline.source_file import ImageSource, _growing
 from tests.fixtures import picture, write_picture
 from tests.pipeline.clips import moving, quarters, write_clip
@@ -150,3 +150,75 @@ def test_sound_alone_is_no_video(tmp_path: Path) -> None:
         container.mux(stream.encode(frame))
     with pytest.raises(SourceError, match=r"song\.wav` has no video stream, only audio"):
         open_source(path)
+
+
+def test_a_glob_is_its_files_by_name_and_a_bad_one_does_not_stop_the_others(tmp_path: Path) -> None:
+    write_clip(tmp_path / "b.mp4", moving(3))
+    write_clip(tmp_path / "a.mp4", moving(2))
+    (tmp_path / "aa.mp4").write_text("Dear reader")
+    write_picture(tmp_path / "c.png")
+    sources = open_sources([f"{tmp_path}/*.mp4", tmp_path / "c.png"])
+    assert [Path(source.name).name for source in sources] == ["a.mp4", "aa.mp4", "b.mp4", "c.png"]
+    assert [len(list(source)) for source in sources] == [2, 0, 3, 1]
+    assert [source.state for source in sources] == ["ended", "failed", "ended", "ended"]
+    assert "cannot open" in str(sources[1].problems[0]) and sources[1].counters.errors == 1
+
+
+def test_a_glob_that_matches_nothing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"no source at `.*\*\.avi`: the glob matches no file"):
+        open_sources([f"{tmp_path}/*.avi"])
+
+
+def test_a_file_whose_name_looks_like_a_uri_or_a_glob_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("0.png", "a[1].png", "rtsp:x.png"):
+        write_picture(tmp_path / name)
+        (source,) = open_sources([name])
+        assert len(list(source)) == 1
+    (source,) = open_sources([f"file://{tmp_path}/0.png"])
+    assert len(list(source)) == 1
+
+
+def test_an_unknown_kind_names_the_known_ones() -> None:
+    with pytest.raises(
+        SourceError, match=r"no source of the kind `gopher:`; expected a picture, .*rtsp://.*synthetic:"
+    ):
+        open_source("gopher://old")
+    with pytest.raises(SourceError, match=r"no source at `camera`: no such file or directory; expected a picture, "):
+        open_source("camera")
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("rtsp://me:secret@camera:554/a?x=1", "rtsp://camera:554/a?x=1"),
+        ("http://camera/a?token=abc&size=3&password=p", "http://camera/a?token=***&size=3&password=***"),
+        ("http://me@[::1]:80/a", "http://[::1]:80/a"),
+        ("clip.mp4", "clip.mp4"),
+        ("synthetic:?seed=1", "synthetic:?seed=1"),
+    ],
+)
+def test_names_show_no_secrets(uri: str, name: str) -> None:
+    assert public_name(uri) == name
+
+
+def test_what_is_a_place_on_a_disk() -> None:
+    assert [is_local(uri) for uri in ("a.mp4", "a/b", "C:\\a.mp4", "rtsp://a", "0", "csi:1")] == [True] * 3 + [
+        False
+    ] * 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"stall_s": 0}, "stall_s: expected more than 0 seconds, found 0"),
+        ({"give_up_s": -1}, "give_up_s: expected more than 0 seconds, found -1"),
+        ({"backoff_s": (2, 1)}, "backoff_s: expected two growing pauses"),
+        ({"rtsp_transport": "pigeon"}, "rtsp_transport: expected tcp or udp, found `pigeon`"),
+    ],
+)
+def test_settings_of_live_sources_are_checked(settings: dict[str, object], what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        SourceOptions(**settings)
