@@ -46,7 +46,16 @@ def main() -> None:
         )
     with tempfile.TemporaryDirectory() as folder:
         ours = [str(given.demo), str(given.clip), "--backend", "onnxruntime", "--threads", given.threads]
-        theirs = [sys.executable, "-m", "edgeface", "run", str(given.clip), "--per-frame", "--threads", given.threads]
+        theirs = [
+            sys.executable,
+            "-m",
+            "edgeface.cli.main",
+            "run",
+            str(given.clip),
+            "--per-frame",
+            "--threads",
+            given.threads,
+        ]
         rounds = [
             {
                 "cpp_fps": frames_per_second([*ours, "--jsonl", f"{folder}/cpp.jsonl"]),
