@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.datasets import LabelledFace
+from edgeface.images import decode_image
 from edgeface.types import Image
 
 FPS = 25
@@ -51,7 +52,7 @@ def people_of(chips: list[tuple[LabelledFace, Image]], frames: int, rng: np.rand
 def _person(face: LabelledFace, chip: Image, lane: float, frames: int, rng: np.random.Generator) -> Person:
     x = lane + 55 * _drift(frames, rng, 2.0)
     y = HEIGHT / 2 + 35 * _drift(frames, rng, 1.5)
-    sides = np.exp(np.log(130) + 0.35 * _drift(frames, rng, 2.5))
+    sides = np.exp(np.log(100) + 0.45 * _drift(frames, rng, 2.5))
     defocus = 2.5 * np.clip(_drift(frames, rng, 0.6) - 0.6, 0, None)
     light = np.stack([1 + 0.22 * _drift(frames, rng, 1.0), 14 * _drift(frames, rng, 0.8)], axis=1)
     covered = np.zeros(frames)
@@ -92,7 +93,7 @@ def render(people: list[Person], rng: np.random.Generator) -> Iterator[Image]:
         canvas += rng.normal(0, 3.0, canvas.shape).astype(np.float32)
         picture = np.clip(canvas, 0, 255).astype(np.uint8)
         _, packed = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 90))])
-        yield np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1])
+        yield decode_image(packed.tobytes())
 
 
 def _backdrop(rng: np.random.Generator) -> Image:

@@ -33,19 +33,20 @@ class FusionOptions:
     At most ``per_frame`` faces a frame go to the network (``None``: no limit): first those never answered, then
     changed ones, then by what a look would add. A look is due when it adds ``gain`` of what is known, and after
     ``refresh_s`` seconds in any case. A face has changed when its thumbnail's correlation with the one last looked at
-    falls below ``alike``, or its centre jumped by ``jump`` of its size since the last frame. ``every_face``: all are
-    always due, for analyzers that answer all faces in one pass.
+    falls below ``alike``, or its centre jumped by ``jump`` of its size since the last frame; what was known of it then
+    keeps the share ``kept_after_change`` for every unit by which the new look differs from it. ``every_face``: all
+    are always due, for analyzers that answer all faces in one pass.
 
     Age abstains above ``age_std_limit`` years of posterior spread, gender and race below a probability.
     """
 
     per_frame: int | None = 32
     every_face: bool = False
-    gain: float = 0.2
+    gain: float = 0.15
     refresh_s: float = 3.0
-    alike: float = 0.6
+    alike: float = 0.5
     jump: float = 1.0
-    kept_after_change: float = 0.25
+    kept_after_change: float = 0.5
     age_std_limit: float = 10.0
     gender_limit: float = 0.75
     race_limit: float = 0.5
@@ -133,8 +134,9 @@ class TrackFuser:
             )
         for given, row in enumerate(rows):
             one = plan.followed[row]
-            if plan.changed[row] and one.posterior.surprise(attributes[given]) > 1:
-                one.posterior.doubt(self.options.kept_after_change)
+            if plan.changed[row]:
+                differs = one.posterior.surprise(attributes[given]) * plan.looks.quality[row]
+                one.posterior.doubt(self.options.kept_after_change**differs)
             one.look(attributes[given], plan, int(row))
         return self._fused([one.posterior.answer() for one in plan.followed])
 

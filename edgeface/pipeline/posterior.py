@@ -34,15 +34,16 @@ class PosteriorOptions:
     ``tau_s`` seconds after which a frame's error is a new one (to 1/e); ``shared`` the share ``k`` of the network's
     variance that stays with a person; ``sharpen`` the ``c`` of the classes; ``most_looks`` bounds ``n``, so that a
     change can still be learned. A label is given up when another is ``margin`` in log odds ahead, a shown age when
-    the mean has moved by ``band`` of its own uncertainty.
+    the mean has moved from it by ``band`` of the frames' share of its spread or by ``band_years``.
     """
 
-    tau_s: float = 0.3
-    shared: float = 0.6
+    tau_s: float = 0.5
+    shared: float = 0.8
     sharpen: float = 0.5
     most_looks: float = 12.0
     margin: float = 0.7
-    band: float = 0.7
+    band: float = 2.0
+    band_years: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,10 @@ class Posterior:
         self.looks *= kept
 
     def surprise(self, row: Attributes) -> float:
-        """How far a look's age is from the posterior's, in spreads of a single look; NaN counts as 0."""
+        """How far a look is from the posterior: 1 is a spread of the network's age, or half the chances of a class."""
         distance = abs(float(row.age[0]) - self._age) / max(math.sqrt(self._variance), 1e-6)
-        return 0.0 if math.isnan(distance) else distance
+        moved = [float(np.abs(getattr(row, name)[0] - self._chances(name)).sum()) for name in _CLASSES]
+        return max(0.0, *(value for value in (distance, *moved) if not math.isnan(value)), 0.0)
 
     def answer(self) -> Answer:
         """The posterior as it stands. NaN without a look or, head by head, without the head."""
@@ -122,7 +124,8 @@ class Posterior:
     def _settle(self) -> None:
         """Move what is shown only as far as the evidence compels."""
         noise = math.sqrt(max(self._variance * self._share(0.0) * (1 - self._options.shared), 0.0))
-        if not abs(self._age - self._shown_age) <= self._options.band * noise:  # also where nothing is shown yet
+        hold = min(self._options.band * noise, self._options.band_years)
+        if not abs(self._age - self._shown_age) <= hold:  # also where nothing is shown yet
             self._shown_age = self._age
         for name in _CLASSES:
             logs, held = self._sharpened(name), self._labels[name]

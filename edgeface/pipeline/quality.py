@@ -1,7 +1,8 @@
 """How much a look at a face is worth, and whether the face still looks as before: by a thumbnail, not a network.
 
-Quality is a weight in 0…1: one over the factor by which the network's own spread grows on such a crop. Its terms were
-fitted on synthetic tracks of validation faces (``benchmarks.fusion``).
+Quality is a weight in 0…1: one over the factor by which the variance of the network's error from frame to frame grows
+on such a crop. Its terms are a log-linear regression of that variance on synthetic tracks of validation faces
+(``benchmarks.fusion``); flat chips do not turn their heads, so the term of the pose is an assumption, kept mild.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ THUMB_PX = 32
 """Side of the aligned grey thumbnail."""
 _EYES_PX = 0.40 * THUMB_PX
 _TEMPLATE = np.asarray(TEMPLATE_POINTS) * _EYES_PX + THUMB_PX / 2
-_GREY = np.array([0.299, 0.587, 0.114])
 _COARSE_PX = 8
 _WORST = 0.02
 """Nothing is worth less: a track of bad looks only should still have an answer."""
@@ -78,27 +78,32 @@ def combine(
     scores: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Quality of faces by their side in pixels, their sharpness, frontality and detector's score: float64 ``[N]``."""
-    size = np.clip(sides_px / 80, 0, 1) ** 1.0
-    sharp = np.clip(sharpness / 0.10, 0, 1) ** 1.0
-    return np.clip(size * sharp * (0.3 + 0.7 * frontal) * np.clip(scores, 0, 1), _WORST, 1)
+    size = np.clip(sides_px / 64, 0, 1) ** 0.85
+    sharp = np.clip(sharpness / 0.17, 0, 1) ** 2.5
+    score = np.exp(-3.0 * np.clip(0.93 - scores, 0, 1))
+    pose = 0.5 + 0.5 * frontal
+    return np.asarray(np.clip(size * sharp * score * pose, _WORST, 1), np.float64)
 
 
 def _thumbnail(image: Image, box: NDArray[np.float64], points: Floats) -> NDArray[np.float64]:
     """The aligned face in grey: float64 ``[32, 32]`` in 0…255, from the pixels around its box only."""
+    import cv2
+
     height, width = image.shape[:2]
     margin = 0.2 * max(box[2] - box[0], box[3] - box[1])
     left, top = (int(np.clip(value - margin, 0, limit - 1)) for value, limit in zip(box[:2], (width, height)))
     right, bottom = (int(np.clip(value + margin + 1, 1, limit)) for value, limit in zip(box[2:], (width, height)))
     part = image[top : max(bottom, top + 1), left : max(right, left + 1)]
-    crop = warp(part, similarity(points - [left, top], _TEMPLATE), THUMB_PX)
-    return np.asarray(crop @ _GREY, np.float64)
+    grey = np.asarray(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), np.uint8)
+    return warp(grey, similarity(points - [left, top], _TEMPLATE), THUMB_PX).astype(np.float64)
 
 
 def _sharpness(grey: NDArray[np.float64]) -> float:
     """Detail of a thumbnail: how much neighbours differ from their mean, in units of its contrast (about 0…0.5)."""
     inner = grey[1:-1, 1:-1]
     around = (grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]) / 4
-    return float(np.sqrt(np.mean((inner - around) ** 2)) / (grey.std() + 4))
+    detail = (inner - around).ravel()
+    return float(np.sqrt(detail @ detail / detail.size) / (grey.std() + 4))
 
 
 def _coarse(grey: NDArray[np.float64]) -> NDArray[np.float64]:
