@@ -153,16 +153,16 @@ class _Pace:
 
 
 def _options(uri: str, options: SourceOptions) -> dict[str, str]:
-    """FFmpeg's settings for little delay: no buffering while probing, short probes, no reordering by the network."""
-    settings = {
-        "fflags": "nobuffer",
-        "flags": "low_delay",
-        "probesize": "500000",
-        "analyzeduration": "500000",
-    }
-    scheme = urlsplit(uri).scheme.lower()
-    if scheme in ("rtsp", "rtsps"):
+    """FFmpeg's settings for little delay: short probes whose packets are not kept, no reordering by the network.
+
+    Segments of HLS are played whole, those of the probe as well.
+    """
+    parts = urlsplit(uri)
+    settings = {"flags": "low_delay", "probesize": "500000", "analyzeduration": "500000"}
+    if not parts.path.lower().endswith(".m3u8"):
+        settings |= {"fflags": "nobuffer"}
+    if parts.scheme.lower() in ("rtsp", "rtsps"):
         settings |= {"rtsp_transport": options.rtsp_transport, "max_delay": "200000"}
-    if scheme == "udp":
+    if parts.scheme.lower() == "udp":
         settings |= {"fifo_size": "200000", "overrun_nonfatal": "1"}
     return settings
