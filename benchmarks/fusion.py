@@ -106,12 +106,16 @@ def measure_clip(
 
 
 def owners_of(faces: Faces, people: list[Person], index: int) -> list[int]:
-    """Whose each face is, -1: nobody's."""
+    """Whose each face is: a person's is the nearest one to him that is near enough; -1: nobody's."""
+    owners = [-1] * len(faces)
+    if not len(faces):
+        return owners
     places: Array = (faces.boxes[:, :2] + faces.boxes[:, 2:]).astype(np.float64) / 2
-    owners = []
-    for place in places:
-        away = [float(np.hypot(*(place - one.centres[index]))) / one.sides[index] for one in people]
-        owners.append(int(np.argmin(away)) if min(away) < _NEAR else -1)
+    for number, one in enumerate(people):
+        away = np.hypot(*(places - one.centres[index]).T) / one.sides[index]
+        nearest = int(away.argmin())
+        if away[nearest] < _NEAR and owners[nearest] < 0:
+            owners[nearest] = number
     return owners
 
 

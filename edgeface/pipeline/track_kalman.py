@@ -51,6 +51,9 @@ class KalmanTracker:
             raise ConfigError(f"min_hits: expected 1 or more, found {min_hits}")
         if not 0 < max_gap_s < math.inf:
             raise ConfigError(f"max_gap_s: expected seconds above 0, found {max_gap_s}")
+        from scipy.optimize import linear_sum_assignment  # here, so that no frame waits while SciPy is loaded
+
+        self._assign = linear_sum_assignment
         self.min_hits, self.max_gap_s = min_hits, max_gap_s
         self.count = 0
         """Numbers given so far."""
@@ -87,10 +90,8 @@ class KalmanTracker:
         """Rows of ``places`` → indices of their tracks: the likeliest assignment, far pairs left out."""
         if not self._tracks or not len(places):
             return {}
-        from scipy.optimize import linear_sum_assignment
-
         merits = np.stack([track.merits(places) for track in self._tracks], axis=1)
-        rows, columns = linear_sum_assignment(merits, maximize=True)
+        rows, columns = self._assign(merits, maximize=True)
         return {int(row): int(column) for row, column in zip(rows, columns) if merits[row, column] > 0}
 
     def _seen(self, place: Array, column: int | None) -> _Track:
