@@ -82,20 +82,11 @@ class LiveSource:
     def read(self) -> Generator[Frame, None, None]:
         """Every frame, in the thread that asks, until ``close``, the end of a finite stream, or giving up."""
         self._heard_s = time.monotonic()
-        pause_s = self._options.backoff_s[0]
-        while not self._closed.is_set():
-            before = self.counters.frames
-            try:
-                yield from self._one_connection()
-                return
-            except SourceError as error:
-                self._count(error)
-                if self.counters.frames > before:
-                    pause_s = self._options.backoff_s[0]
-                if self._closed.is_set() or self._given_up(error):
-                    return
-                self._pause(pause_s, error)
-                pause_s = min(2 * pause_s, self._options.backoff_s[1])
+        try:
+            yield from self._connections()
+        finally:
+            if self._state not in ("ended", "failed"):
+                self._become("ended", "closed")
 
     def __iter__(self) -> Iterator[Frame]:
         """The newest frame whenever one is asked for; older ones are dropped and counted."""
@@ -138,6 +129,23 @@ class LiveSource:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def _connections(self) -> Iterator[Frame]:
+        """The frames of one connection after the other, with pauses."""
+        pause_s = self._options.backoff_s[0]
+        while not self._closed.is_set():
+            before = self.counters.frames
+            try:
+                yield from self._one_connection()
+                return
+            except SourceError as error:
+                self._count(error)
+                if self.counters.frames > before:
+                    pause_s = self._options.backoff_s[0]
+                if self._closed.is_set() or self._given_up(error):
+                    return
+                self._pause(pause_s, error)
+                pause_s = min(2 * pause_s, self._options.backoff_s[1])
+
     def _one_connection(self) -> Iterator[Frame]:
         """The frames of one connection; returns at the wished-for end, else raises ``SourceError``."""
         connection = self._connection = self._connect(self.counters)
@@ -150,10 +158,11 @@ class LiveSource:
             self._connection = None
             connection.close()
             self._timeline.restart()
-        if self._closed.is_set() or connection.finite:
-            self._become("ended", "closed" if self._closed.is_set() else "the stream is over")
+        if self._closed.is_set():
             return
-        raise SourceError("the stream ended")
+        if not connection.finite:
+            raise SourceError("the stream ended")
+        self._become("ended", "the stream is over")
 
     def _arrived(self, shot: Shot) -> Frame:
         self._heard_s = time.monotonic()

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -222,7 +223,7 @@ def _options(view: View) -> dict[str, str]:
 def _encoder(view: View) -> Any:
     encoder = av.CodecContext.create("libx264", "w")
     encoder.width, encoder.height, encoder.pix_fmt = *view.size, "yuv420p"
-    encoder.framerate, encoder.options = round(view.fps), _options(view)
+    encoder.framerate, encoder.options = Fraction(round(view.fps)), _options(view)
     return encoder
 
 

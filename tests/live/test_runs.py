@@ -198,7 +198,7 @@ def test_a_camera_faster_than_the_machine_does_not_fall_behind() -> None:
         summary = in_time(lambda: run(source, Stub(seconds=0.1), KalmanTracker, max_frames=30, stats=stats))
     counters = summary.sources[0].counters
     assert summary.frames == 30 and counters.dropped > 60
-    assert counters.frames == summary.frames + counters.dropped
+    assert counters.frames == summary.frames + counters.dropped and summary.sources[0].state == "ended"
     assert summary.ages_ms["max"] < 1500, "a queue would be 2.5 s behind by now"
 
 
