@@ -100,3 +100,79 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path, models: list[st
 def test_in_a_process_of_its_own(clip: Path, models: list[str]) -> None:
     result = run_command("run", clip, "--max-frames", 2, "--json", *models)
     assert (result.code, len(result.json_lines())) == (0, 2)
+
+
+def test_answers_of_a_person_are_fused_unless_every_frame_is_answered_by_itself(
+    clip: Path, cli: Cli, models: list[str]
+) -> None:
+    def ages(*options: str) -> list[float]:
+        lines = cli("run", clip, "--json", *options, *models).json_lines()
+        return [face["age"] for line in lines for face in line["faces"] if face["track"] == 1]
+
+    alone, fused = ages("--per-frame"), ages()
+    assert len(alone) == len(fused) == 12
+    assert len(set(alone)) > 1 and max(fused) - min(fused) < max(alone) - min(alone)
+
+
+def test_several_sources_and_globs(tmp_path: Path, cli: Cli, models: list[str]) -> None:
+    for name in ("b.mp4", "a.mp4"):
+        write_clip(tmp_path / name, 4)
+    result = cli("run", f"{tmp_path}/*.mp4", "synthetic:?frames=3&faces=0", "--json", *models)
+    assert result.code == 0
+    sources = [line["source"] for line in result.json_lines()]
+    assert sorted(set(sources)) == [f"{tmp_path}/a.mp4", f"{tmp_path}/b.mp4", "synthetic:?frames=3&faces=0"]
+    assert len(sources) == 11
+    numbers = [line["frame"] for line in result.json_lines() if line["source"].endswith("b.mp4")]
+    assert numbers == [0, 1, 2, 3]
+
+
+def test_a_camera_that_is_gone_is_an_error_at_the_end_and_the_others_are_answered(
+    clip: Path, cli: Cli, models: list[str]
+) -> None:
+    dead = "http://me:secret@127.0.0.1:9/video"
+    result = cli("run", clip, dead, "--give-up", 0.3, "--json", "--stats", 0.1, *models)
+    assert result.code == 1 and len(result.json_lines()) == 12
+    assert (
+        "error: `http://127.0.0.1:9/video` failed without a single frame, given up after 0.3 s: connection"
+        in result.err
+    )
+    assert "stats: " in result.err and "http://127.0.0.1:9/video connecting: 0 frames, 0 dropped" in result.err
+    assert "secret" not in result.err
+
+
+def test_a_live_run_reports_ages_and_drops(cli: Cli, models: list[str]) -> None:
+    result = cli("run", "synthetic:?frames=20&live=1&fps=50&faces=0", *models)
+    assert result.code == 0
+    assert " frames dropped, 0 reconnects, age in ms: p50 " in result.out
+
+
+def test_privacy_tells_no_people(clip: Path, tmp_path: Path, cli: Cli, models: list[str]) -> None:
+    result = cli("run", clip, "--privacy", "--stats", 0.1, *models)
+    assert result.code == 0 and result.out.startswith("12 frames in ")
+    assert "faces" not in result.out + result.err and "people" not in result.out + result.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_live_run_with_whole_files(tmp_path: Path, models: list[str], number: signal.Signals) -> None:
+    out = tmp_path / "out.jsonl"
+    arguments = command("run", "synthetic:?size=64x64", "--json", "--sink", out, *models)
+    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=env
+    ) as child:
+        assert child.stdout is not None
+        for _ in range(5):
+            assert child.stdout.readline()
+        assert not out.exists()
+        child.send_signal(number)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == 130 and "Traceback" not in err
+    assert " frames dropped, 0 reconnects" in err
+    numbers = [json.loads(line)["frame"] for line in out.read_text().splitlines()]
+    assert len(numbers) >= 5 and numbers == sorted(set(numbers))
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+
+
+def test_an_input_among_several_is_not_written_over(clip: Path, tmp_path: Path, cli: Cli, models: list[str]) -> None:
+    result = cli("run", "synthetic:?frames=1", clip, "--sink", clip, *models)
+    assert result.code == 1 and "would overwrite the input" in result.err
