@@ -60,6 +60,7 @@ OWNERS = {
     "av": ("edgeface/pipeline/source_", "edgeface/pipeline/sink_", "edgeface/demo_clip.py"),
     "tensorrt": ("edgeface/runtime/trt.py",),
     "pycuda": ("edgeface/runtime/cuda.py",),
+    "scipy": ("edgeface/pipeline/track_kalman.py",),
 }
 
 

@@ -10,7 +10,19 @@ import pytest
 from edgeface.cli.main import app
 from tests.conftest import ROOT
 
-HEAVY = ("torch", "torchvision", "onnx", "onnxruntime", "cv2", "av", "tensorrt", "pycuda", "sklearn", "matplotlib")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxruntime",
+    "cv2",
+    "av",
+    "tensorrt",
+    "pycuda",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+)
 VERBS = tuple(verb.name for verb in (*app.registered_commands, *app.registered_groups))
 
 
