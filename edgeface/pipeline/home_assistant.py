@@ -73,6 +73,6 @@ def configurations(
 def slug(text: str) -> str:
     """A topic's level, or part of an identifier, for any text: ``[a-zA-Z0-9_-]``, different texts different."""
     plain = re.sub(r"[^a-zA-Z0-9]+", "-", text).strip("-")
-    if plain == text and len(text) <= _LONGEST:
+    if text and plain == text and len(text) <= _LONGEST:
         return plain
     return f"{plain[-_LONGEST:].strip('-') or 'source'}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"

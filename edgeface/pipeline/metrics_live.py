@@ -16,7 +16,7 @@ from edgeface.pipeline.web import Request, WebServer, host_and_port
 STATES = ("connecting", "live", "stalled", "reconnecting", "ended", "failed")
 PORT = 9090
 _QUANTILES = (0.5, 0.95, 0.99)
-_TELLING = ("attributes", "fuse")
+_TELLING = ("attributes", "track", "fuse")
 """Stages whose time says whether somebody is there."""
 
 

@@ -12,11 +12,10 @@ import numpy as np
 from edgeface.errors import SinkError
 from edgeface.pipeline.draw import draw_faces
 from edgeface.pipeline.face import FrameResult
+from edgeface.pipeline.rtsp_push import TICKS_PER_S, RtspPush, nal_units
 from edgeface.pipeline.sink_live import Given, PatientSink
 from edgeface.types import Image
 
-_TICKS_PER_S = 90_000
-"""RTP's clock for video."""
 _BT601 = 5
 _KEYFRAME_EVERY = 50
 _LIVE = {"preset": "ultrafast", "tune": "zerolatency"}
@@ -38,11 +37,11 @@ class RtspSink(PatientSink):
         url = given.url()
         if not url.hostname or url.path in ("", "/"):
             raise SinkError(f"`{self.name}` is no address to push to, expected rtsp://HOST:8554/NAME")
-        self._address = given.address
+        self._url = url
         self._bitrate = int(1000 * given.number("bitrate", 50, 100_000))
         self._timeout_s = given.number("timeout", 0.1, 120)
-        self._container: Any = None
-        self._stream: Any = None
+        self._connection: RtspPush | None = None
+        self._encoder: Any = None
         self._size = (0, 0)
         self._started_s = 0.0
         self._tick = -1
@@ -58,52 +57,45 @@ class RtspSink(PatientSink):
 
     def _push(self, drawn: Image) -> bool:
         size = (drawn.shape[1], drawn.shape[0])
-        if self._container is not None and size != self._size:
+        if size != self._size:
             self._hang_up()
         try:
-            if self._container is None:
-                self._call(size)
-            frame = av.VideoFrame.from_ndarray(drawn, format="rgb24")
-            self._tick = max(self._tick + 1, round((time.monotonic() - self._started_s) * _TICKS_PER_S))
-            frame.pts, frame.time_base = self._tick, Fraction(1, _TICKS_PER_S)
-            for packet in self._stream.encode(frame):
-                self._container.mux(packet)
+            if self._encoder is None:
+                self._encoder, self._size = self._open_encoder(size), size
+                self._started_s, self._tick = time.monotonic(), -1
+            self._tick = max(self._tick + 1, round((time.monotonic() - self._started_s) * TICKS_PER_S))
+            units = self._encoded(drawn)
+            if self._connection is None:
+                self._connection = RtspPush(self._url, units, self._timeout_s)
+            self._connection.send(units, self._tick)
         except (av.FFmpegError, OSError) as error:
             self._hang_up()
             raise OSError(f"cannot push: {str(getattr(error, 'strerror', None) or error).lower()}") from error
         return True
 
-    def _call(self, size: tuple[int, int]) -> None:
-        options = {"rtsp_transport": "tcp", "timeout": str(int(1e6 * self._timeout_s))}
-        container: Any = av.open(self._address, "w", format="rtsp", options=options)
-        try:
-            stream: Any = container.add_stream("libx264", rate=25, options=_LIVE)
-            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-            stream.bit_rate, stream.gop_size = self._bitrate, _KEYFRAME_EVERY
-            stream.codec_context.time_base = Fraction(1, _TICKS_PER_S)
-            stream.codec_context.colorspace = _BT601
-            container.start_encoding()
-        except BaseException:
-            _close(container)
-            raise
-        self._container, self._stream, self._size = container, stream, size
-        self._started_s, self._tick = time.monotonic(), -1
+    def _open_encoder(self, size: tuple[int, int]) -> Any:
+        encoder: Any = av.CodecContext.create("libx264", "w")
+        encoder.width, encoder.height = size
+        encoder.pix_fmt, encoder.options = "yuv420p", _LIVE
+        encoder.time_base, encoder.framerate = Fraction(1, TICKS_PER_S), Fraction(25)
+        encoder.bit_rate, encoder.gop_size, encoder.colorspace = self._bitrate, _KEYFRAME_EVERY, _BT601
+        return encoder
+
+    def _encoded(self, drawn: Image) -> list[bytes]:
+        """The picture's NAL units: this encoder holds none back."""
+        frame = av.VideoFrame.from_ndarray(drawn, format="rgb24")
+        frame.pts, frame.time_base = self._tick, Fraction(1, TICKS_PER_S)
+        return nal_units(b"".join(bytes(packet) for packet in self._encoder.encode(frame)))
 
     def _hang_up(self) -> None:
-        container, self._container, self._stream = self._container, None, None
-        if container is not None:
-            _close(container)
+        """A connection begins with a key frame of a new encoder."""
+        connection, self._connection, self._encoder = self._connection, None, None
+        if connection is not None:
+            connection.close()
 
     def close(self) -> None:
         """End the stream; a server that is gone is no error."""
         self._hang_up()
-
-
-def _close(container: Any) -> None:
-    try:
-        container.close()
-    except (av.FFmpegError, OSError):  # the connection is gone, and with it what was to be said last
-        return
 
 
 def even(image: Image) -> Image:
