@@ -36,16 +36,15 @@ _COVERAGE = 0.9
 _FEWEST = 50
 """With fewer labelled faces than this a figure is left as it is: it would be fitted to chance."""
 _FEWEST_FOR_POWER = 500
-_TYPICAL_STD = (
-    5.0  # years, near the middle of what networks answer, so that scale and power hardly depend on each other
-)
+_TYPICAL_STD = 5.0
+"""Years, near the middle of what networks answer, so that scale and power hardly depend on each other."""
 _LOG_RANGE = log(8.0)
 """Scales and temperatures are sought between an eighth and eight."""
 _BIAS_STEP = 0.02
 _MOST_STEPS = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Calibration:
     """What is done to raw answers; the default does nothing.
 

@@ -121,7 +121,13 @@ def test_few_labels_and_absent_heads_change_nothing(honest: tuple[Attributes, La
 
 
 def test_a_calibration_survives_storage_and_refuses_nonsense() -> None:
-    some = Calibration(1.3, 1.2, 1.1, 0.9, (0.0, 0.1, 0.0, 0.0, 0.4))
+    some = Calibration(
+        age_std_scale=1.3,
+        age_std_power=1.2,
+        gender_temperature=1.1,
+        race_temperature=0.9,
+        race_bias=(0.0, 0.1, 0.0, 0.0, 0.4),
+    )
     assert Calibration.from_dict(some.to_dict()) == some
     assert Calibration.from_dict({}) == Calibration()
     with pytest.raises(ConfigError, match="expected scale, power and temperatures above 0 and 5 race biases"):

@@ -81,7 +81,14 @@ def test_the_program_answers_as_its_checkpoint(checkpoint: Path, tmp_path: Path)
 
 
 def test_a_calibration_is_part_of_the_exported_graph(tmp_path: Path) -> None:
-    net, fitted = build_net(SMALL).eval(), Calibration(1.3, 1.2, 0.7, 0.8, (0.0, 0.1, 0.0, 0.0, 0.5))
+    net = build_net(SMALL).eval()
+    fitted = Calibration(
+        age_std_scale=1.3,
+        age_std_power=1.2,
+        gender_temperature=0.7,
+        race_temperature=0.8,
+        race_bias=(0.0, 0.1, 0.0, 0.0, 0.5),
+    )
     program = save_program(net, spec_of(SMALL, net, {}), tmp_path / "model.pt2", fitted)
     spec = export_onnx(program, tmp_path / "model.onnx")
     assert spec.training["calibration"] == fitted.to_dict()

@@ -57,7 +57,9 @@ def totals(found: HeadMap) -> np.ndarray:
 )
 def test_shares_add_up(pool: str, age_head: str, gender_head: str, method: str, error: float) -> None:
     net = lively(small(pool=pool, age_head=age_head, gender_head=gender_head, race_class_weights=(1, 2, 3, 4, 5)))
-    net.calibration = Calibration(1.0, 2.0, 1.5, (0.0, 0.1, 0.2, 0.3, 0.4))
+    net.calibration = Calibration(
+        age_std_scale=1.0, gender_temperature=2.0, race_temperature=1.5, race_bias=(0.0, 0.1, 0.2, 0.3, 0.4)
+    )
     maps = explain(net, CROP)
     assert {head: found.method for head, found in maps.items()} == {"age": method, "gender": "cam", "race": "cam"}
     assert [found.values.shape for found in maps.values()] == [(1, 8, 8), (2, 8, 8), (5, 8, 8)]

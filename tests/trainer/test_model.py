@@ -205,7 +205,7 @@ def test_calibration_is_applied_in_the_answer() -> None:
     bias = (0.0, 0.3, 0.0, 0.0, -0.2)
     with torch.inference_mode():
         plain = Answer(net)(crops(3))
-        net.calibration = Calibration(2.0, 4.0, 0.5, bias)
+        net.calibration = Calibration(age_std_scale=2.0, gender_temperature=4.0, race_temperature=0.5, race_bias=bias)
         fitted, raw = Answer(net)(crops(3)), Answer(net, Calibration())(crops(3))
     assert all(torch.equal(a, b) for a, b in zip(plain, raw)), "another calibration replaces the network's own"
     assert torch.equal(plain[0], fitted[0]) and torch.allclose(fitted[1], 2 * plain[1])

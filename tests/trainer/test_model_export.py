@@ -29,7 +29,9 @@ def net_of(seed: int = 0, **settings: Any) -> AttributeNet:
     """A network whose answers differ from face to face, as a trained one's do."""
     torch.manual_seed(seed)
     net = build_net(dataclasses.replace(SMALL, **settings))
-    net.calibration = Calibration(1.5, 2.0, 0.5, (0.0, 0.5, 0.0, 0.0, -0.5))
+    net.calibration = Calibration(
+        age_std_scale=1.5, gender_temperature=2.0, race_temperature=0.5, race_bias=(0.0, 0.5, 0.0, 0.0, -0.5)
+    )
     net.train()
     with torch.no_grad():
         for _ in range(5):  # running statistics

@@ -37,7 +37,10 @@ def same(left: Any, right: Any) -> bool:
 
 
 def test_a_checkpoint_gives_its_averaged_weights_recipe_and_calibration(tmp_path: Path) -> None:
-    net, best, fitted = net_of(), net_of(seed=1), Calibration(1.5, 2.0, 0.5, (0.0, 0.1, 0.0, 0.0, 0.2))
+    net, best = net_of(), net_of(seed=1)
+    fitted = Calibration(
+        age_std_scale=1.5, gender_temperature=2.0, race_temperature=0.5, race_bias=(0.0, 0.1, 0.0, 0.0, 0.2)
+    )
     last, config = load_net(checkpoint(tmp_path / "last.pt", net))
     assert config == SMALL and same(net, last) and not last.training and last.calibration == Calibration()
     chosen, _ = load_net(checkpoint(tmp_path / "b.pt", net, best=best.state_dict(), calibration=fitted.to_dict()))
