@@ -69,11 +69,16 @@ class Stream:
         try:
             for packet in self._container.demux():
                 arrived_s = time.monotonic()
-                shots = self._decoded(packet, arrived_s) if packet.stream is self._stream else []
-                damaged = 0 if shots or packet.stream is not self._stream else damaged + 1
-                if shots:
-                    last_s = arrived_s
-                elif arrived_s - last_s > self._options.stall_s or damaged > _DAMAGED_LIMIT:
+                shots: list[Shot] = []
+                if packet.stream is self._stream:
+                    if self._too_late(packet, arrived_s):
+                        self._counters.skipped += 1
+                        last_s = arrived_s
+                    else:
+                        shots = self._decoded(packet, arrived_s)
+                        damaged = 0 if shots else damaged + 1
+                last_s = arrived_s if shots else last_s
+                if arrived_s - last_s > self._options.stall_s or damaged > _DAMAGED_LIMIT:
                     raise StallError(f"no picture in {arrived_s - last_s:.1f} s of data")
                 yield from self._paced(shots)
                 self._asked_s = time.monotonic()
@@ -96,9 +101,6 @@ class Stream:
         """The whole pictures of a packet; a damaged packet is counted and has none."""
         import av
 
-        if self._too_late(packet, arrived_s):
-            self._counters.skipped += 1
-            return []
         try:
             frames = packet.decode()
         except av.FFmpegError:
@@ -110,12 +112,13 @@ class Stream:
                 self._counters.errors += 1
                 continue
             stated_s = None if self._timeless else frame.time
-            captured_s = self._latency.captured_s(stated_s, arrived_s, arrived_s - self._asked_s > _WAITED_S)
+            captured_s = self._latency.captured_s(stated_s, arrived_s, self._waited(arrived_s))
             shots.append(Shot(upright(frame), stated_s, captured_s))
         return shots
 
     def _too_late(self, packet: Any, arrived_s: float) -> bool:
-        """Whether to leave a packet out: from ``max_lag_s`` behind until less than a quarter of it is left.
+        """Whether to leave a packet out: from ``max_lag_s`` behind until less than a quarter of it is left, or until
+        packets have to be waited for, since then nothing is left to catch up with.
 
         What follows is only whole from a key frame on, so that catching up ends at one.
         """
@@ -123,10 +126,14 @@ class Stream:
             return False
         lag_s = self._latency.lag_s(float(packet.pts * packet.time_base), arrived_s)
         if not self._catching_up:
-            self._catching_up = lag_s > self._options.max_lag_s and arrived_s - self._asked_s <= _WAITED_S
+            self._catching_up = lag_s > self._options.max_lag_s and not self._waited(arrived_s)
         elif packet.is_keyframe:
-            self._catching_up = lag_s > self._options.max_lag_s / 4
+            self._catching_up = lag_s > self._options.max_lag_s / 4 and not self._waited(arrived_s)
         return self._catching_up and (self._intra_only or not packet.is_keyframe)
+
+    def _waited(self, arrived_s: float) -> bool:
+        """Whether the packet that arrived now was in no buffer of this machine."""
+        return arrived_s - self._asked_s > _WAITED_S
 
     def _paced(self, shots: list[Shot]) -> Iterator[Shot]:
         for shot in shots:
