@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,19 +24,19 @@ class Window:
 
     def __init__(self, length: int = _WINDOW) -> None:
         self.count, self.sum_s, self.largest_s = 0, 0.0, 0.0
-        self._latest: deque[float] = deque(maxlen=length)
+        self._latest = np.full(length, np.nan)  # not a list that grows: flat memory is a promise
 
     def add(self, seconds: float) -> None:
         """Take one more value."""
+        self._latest[self.count % len(self._latest)] = seconds
         self.count += 1
         self.sum_s += seconds
         self.largest_s = max(self.largest_s, seconds)
-        self._latest.append(seconds)
 
     def percentile(self, q: float) -> float:
         """The ``q``-th percentile (0…100) of the latest values; NaN without any."""
-        values = list(self._latest)
-        return float(np.percentile(values, q)) if values else float("nan")
+        values = self._latest[: self.count]
+        return float(np.percentile(values, q)) if len(values) else float("nan")
 
     def summary_ms(self) -> dict[str, float]:
         """Mean over all, median and 95th percentile of the latest, in milliseconds."""
