@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -212,3 +214,22 @@ def test_what_does_not_speak_rtsp_is_called_again(caplog: pytest.LogCaptureFixtu
         until(lambda: sink.counters.errors)
         sink.close()
     assert "cannot push: the server" in caplog.text
+
+
+_FFMPEG_LISTENS = """
+import av, sys
+with av.open(sys.argv[1], options={"rtsp_flags": "listen", "listen_timeout": "30"}) as stream:
+    for index, frame in enumerate(stream.decode(video=0)):
+        if index == 10:
+            print(frame.width, frame.height, frame.format.name)
+            break
+"""
+
+
+def test_ffmpeg_takes_a_pushed_stream() -> None:
+    """FFmpeg's own RTSP server, in a process of its own since it holds the interpreter while it listens."""
+    url = f"rtsp://127.0.0.1:{free_port()}/live"
+    with subprocess.Popen([sys.executable, "-c", _FFMPEG_LISTENS, url], stdout=subprocess.PIPE, text=True) as server:
+        with BoundedSink(open_sink(url), policy="drop_oldest") as sink:
+            push_until(sink, lambda: server.poll() is not None, moving(4, 320, 240))
+        assert server.stdout is not None and server.stdout.read() == "320 240 yuv420p\n"
