@@ -89,7 +89,7 @@ def source_families(sources: Sequence[Source]) -> Iterator[Family]:
 
 def sink_families(sinks: Sequence[Sink]) -> Iterator[Family]:
     """Counters and queue of each sink."""
-    counters: list[SinkCounters] = [getattr(sink, "counters", SinkCounters()) for sink in sinks]
+    counters: list[SinkCounters] = [getattr(sink, "counters", None) or SinkCounters() for sink in sinks]
     named = _named([sink.name for sink in sinks])
     for key, kind, help in _SINK:
         samples = tuple(Sample(getattr(counter, key), {"sink": name}) for name, counter in zip(named, counters))

@@ -82,8 +82,9 @@ class FilteredSink(ContextSink):
         self._blur = FaceBlur() if blur else None
 
     @property
-    def counters(self) -> SinkCounters:
-        return getattr(self.inner, "counters", SinkCounters())
+    def counters(self) -> SinkCounters | None:
+        """Those of the sink, if it keeps any."""
+        return getattr(self.inner, "counters", None)
 
     def append(self, result: FrameResult) -> None:
         faces = tuple(without_heads(face, self._heads) for face in result.faces)
@@ -185,7 +186,7 @@ class CountingSink(ContextSink):
 
     @property
     def counters(self) -> SinkCounters:
-        own = getattr(self.inner, "counters", SinkCounters())
+        own = getattr(self.inner, "counters", None) or SinkCounters(written=self._outbox.written)
         return replace(own, dropped=own.dropped + self._outbox.dropped, depth=len(self._outbox))
 
     def append(self, result: FrameResult) -> None:

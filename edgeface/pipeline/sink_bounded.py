@@ -156,10 +156,9 @@ class BoundedSink:
     @property
     def counters(self) -> SinkCounters:
         """A snapshot, this queue's losses and the sink's own together."""
-        own = getattr(self.inner, "counters", SinkCounters())
-        lost = self._outbox.dropped + own.dropped
-        written = own.written if self.live else self._outbox.written
-        return replace(own, written=written, dropped=lost, depth=len(self._outbox) + own.depth)
+        kept: SinkCounters | None = getattr(self.inner, "counters", None)
+        own = kept or SinkCounters(written=self._outbox.written)
+        return replace(own, dropped=own.dropped + self._outbox.dropped, depth=own.depth + len(self._outbox))
 
     def append(self, result: FrameResult) -> None:
         """Queue ``result``. Raises what the sink's thread met."""

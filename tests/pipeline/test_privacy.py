@@ -300,3 +300,12 @@ def test_captured_traffic_of_the_page_holds_no_pixels_and_no_ids() -> None:
     for viewer in viewers:
         viewer.close()
     assert_private(tap.bytes)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_results_are_counted_behind_any_guard(live: bool) -> None:
+    for options, written in ((PrivacyOptions(("age",)), 3), (PrivacyOptions(counts=CountOptions()), 1)):
+        with BoundedSink(guarded(Kept(live), options)) as sink:
+            for index in range(3):
+                sink.append(result(PIXELS, index, 0.0))
+        assert sink.counters.written == written and sink.counters.dropped == 0
