@@ -7,7 +7,7 @@ OUT    ?= demo-out
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint format benchmark cpp cpp-soak clean
+.PHONY: demo test lint format benchmark docs cpp cpp-soak clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.core
@@ -27,6 +27,9 @@ format: $(VENV)/.dev
 
 benchmark: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.face_cost
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m mkdocs build --strict
 
 # The C++ part: library, demo, tests, and the tests once more under the sanitizers. `CPP_FLAGS=-DTensorRT_ROOT=…` names
 # what is not in the system's places; `cpp-soak` has the long tests: valgrind and 10,000 cycles of an analyzer.
@@ -61,3 +64,8 @@ $(VENV)/.dev: pyproject.toml constraints.txt Makefile | $(VENV)/bin/python
 	@echo "installing edgeface[$(EXTRAS)] into $(VENV) (once)"
 	$(PIP) -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@ $(VENV)/.core
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing edgeface[docs] into $(VENV) (once)"
+	$(PIP) -c constraints.txt -e '.[docs]'
+	@touch $@
