@@ -62,12 +62,17 @@ def test_a_folder_of_pictures_with_a_bad_one(tmp_path: Path, cli: Cli, models: l
     assert f"error: `{tmp_path / 'b.png'}` cannot be decoded" in result.err
 
 
+def hears_ctrl_c() -> None:
+    """In the child: what runs in the background of a script is started deaf to SIGINT, and hands that on."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c_leaves_a_playable_file(tmp_path: Path, cli: Cli, models: list[str]) -> None:
     clip, out = write_clip(tmp_path / "long.mp4", 600), tmp_path / "out.mp4"
     arguments = command("run", clip, "--json", "--sink", out, "--sink", tmp_path / "out.jsonl", *models)
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=env
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=env, preexec_fn=hears_ctrl_c
     ) as child:
         assert child.stdout is not None
         for _ in range(5):
@@ -158,7 +163,7 @@ def test_a_signal_ends_a_live_run_with_whole_files(tmp_path: Path, models: list[
     arguments = command("run", "synthetic:?size=64x64", "--json", "--sink", out, *models)
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=env
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=env, preexec_fn=hears_ctrl_c
     ) as child:
         assert child.stdout is not None
         for _ in range(5):
