@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import ConfigError
+from edgeface.pipeline.track_numbers import TrackNumbers
 from edgeface.postprocess import iou_matrix
 from edgeface.types import Faces, Tracks
 
@@ -72,18 +73,20 @@ class IouTracker:
         problems = [
             (not 0 < iou_threshold < 1, f"iou_threshold: expected a number between 0 and 1, found {iou_threshold}"),
             (buffer_frac < 0, f"buffer_frac: expected 0 or more, found {buffer_frac}"),
-            (min_hits < 1, f"min_hits: expected 1 or more, found {min_hits}"),
             (max_missed < 0, f"max_missed: expected 0 or more, found {max_missed}"),
         ]
         for wrong, what in problems:
             if wrong:
                 raise ConfigError(what)
         self.iou_threshold, self.buffer_frac = iou_threshold, buffer_frac
-        self.min_hits, self.max_missed = min_hits, max_missed
+        self.max_missed = max_missed
+        self._numbers = TrackNumbers(min_hits)
         self._tracks: list[_Track] = []
-        self._first_frame = True
-        self.count = 0
+
+    @property
+    def count(self) -> int:
         """Numbers given so far."""
+        return self._numbers.count
 
     def __call__(self, faces: Faces, pts_s: float | None = None) -> Tracks:
         """Track numbers of the next frame's ``faces``, in their order; -1 for a face not confirmed yet.
@@ -97,13 +100,13 @@ class IouTracker:
                 track.missed += 1
         seen = [self._seen(boxes[row], pairs.get(row)) for row in range(len(boxes))]
         self._tracks = [track for track in self._tracks if track.missed <= self.max_missed]
-        self._confirm(seen)
-        self._first_frame = False
+        self._numbers.give(seen)
         return Tracks(np.array([track.number for track in seen], np.int64))
 
     def forget(self) -> None:
         """Follow nobody any more; the next frame is a first one, its numbers go on from ``count``."""
-        self._tracks, self._first_frame = [], True
+        self._tracks = []
+        self._numbers.restart()
 
     def _match(self, boxes: NDArray[np.float64]) -> dict[int, int]:
         """Rows of ``boxes`` → indices of their tracks, taken by falling overlap; no track is used twice."""
@@ -133,12 +136,6 @@ class IouTracker:
             return self._tracks[-1]
         self._tracks[column].follow(box)
         return self._tracks[column]
-
-    def _confirm(self, seen: list[_Track]) -> None:
-        for track in seen:
-            if track.number < 0 and (self._first_frame or track.hits >= self.min_hits):
-                self.count += 1
-                track.number = self.count
 
     def _enlarged(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
         margin = (boxes[:, 2:] - boxes[:, :2]) * self.buffer_frac

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgeface.errors import ConfigError
 from edgeface.pipeline.clock import StreamClock
+from edgeface.pipeline.track_numbers import TrackNumbers
 from edgeface.types import Faces, Tracks
 
 _SPEED_LIFE_S = 0.2
@@ -47,19 +48,20 @@ class KalmanTracker:
     """
 
     def __init__(self, min_hits: int = 2, max_gap_s: float = 1.0) -> None:
-        if min_hits < 1:
-            raise ConfigError(f"min_hits: expected 1 or more, found {min_hits}")
         if not 0 < max_gap_s < math.inf:
             raise ConfigError(f"max_gap_s: expected seconds above 0, found {max_gap_s}")
         from scipy.optimize import linear_sum_assignment  # here, so that no frame waits while SciPy is loaded
 
         self._assign = linear_sum_assignment
-        self.min_hits, self.max_gap_s = min_hits, max_gap_s
-        self.count = 0
-        """Numbers given so far."""
+        self.max_gap_s = max_gap_s
+        self._numbers = TrackNumbers(min_hits)
         self._clock = StreamClock()
         self._tracks: list[_Track] = []
-        self._first_frame = True
+
+    @property
+    def count(self) -> int:
+        """Numbers given so far."""
+        return self._numbers.count
 
     def __call__(self, faces: Faces, pts_s: float | None = None) -> Tracks:
         """Track numbers of the next frame's ``faces``, in their order; -1 for a face not confirmed yet.
@@ -73,13 +75,13 @@ class KalmanTracker:
         places = _places(faces.boxes)
         pairs = self._match(places)
         seen = [self._seen(place, pairs.get(row)) for row, place in enumerate(places)]
-        self._confirm(seen)
-        self._first_frame = False
+        self._numbers.give(seen)
         return Tracks(np.array([track.number for track in seen], np.int64))
 
     def forget(self) -> None:
         """Follow nobody any more; the next frame is a first one, its numbers go on from ``count``."""
-        self._tracks, self._first_frame, self._clock = [], True, StreamClock()
+        self._tracks, self._clock = [], StreamClock()
+        self._numbers.restart()
 
     def _drop(self, gap_s: float) -> None:
         """Forget tracks unseen for longer than ``gap_s``, or for a moment if nobody confirmed them."""
@@ -101,12 +103,6 @@ class KalmanTracker:
             return self._tracks[-1]
         self._tracks[column].correct(place)
         return self._tracks[column]
-
-    def _confirm(self, seen: list[_Track]) -> None:
-        for track in seen:
-            if track.number < 0 and (self._first_frame or track.hits >= self.min_hits):
-                self.count += 1
-                track.number = self.count
 
 
 class _Track:

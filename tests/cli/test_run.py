@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -67,9 +69,9 @@ def hears_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def test_ctrl_c_leaves_a_playable_file(tmp_path: Path, cli: Cli, models: list[str]) -> None:
-    clip, out = write_clip(tmp_path / "long.mp4", 600), tmp_path / "out.mp4"
-    arguments = command("run", clip, "--json", "--sink", out, "--sink", tmp_path / "out.jsonl", *models)
+@contextmanager
+def under_way(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A run in a process of its own that has answered five frames."""
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=env, preexec_fn=hears_ctrl_c
@@ -77,6 +79,13 @@ def test_ctrl_c_leaves_a_playable_file(tmp_path: Path, cli: Cli, models: list[st
         assert child.stdout is not None
         for _ in range(5):
             assert child.stdout.readline()
+        yield child
+
+
+def test_ctrl_c_leaves_a_playable_file(tmp_path: Path, cli: Cli, models: list[str]) -> None:
+    clip, out = write_clip(tmp_path / "long.mp4", 600), tmp_path / "out.mp4"
+    arguments = command("run", clip, "--json", "--sink", out, "--sink", tmp_path / "out.jsonl", *models)
+    with under_way(arguments) as child:
         child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 130
@@ -161,13 +170,7 @@ def test_privacy_tells_no_people(clip: Path, tmp_path: Path, cli: Cli, models: l
 def test_a_signal_ends_a_live_run_with_whole_files(tmp_path: Path, models: list[str], number: signal.Signals) -> None:
     out = tmp_path / "out.jsonl"
     arguments = command("run", "synthetic:?size=64x64", "--json", "--sink", out, *models)
-    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=env, preexec_fn=hears_ctrl_c
-    ) as child:
-        assert child.stdout is not None
-        for _ in range(5):
-            assert child.stdout.readline()
+    with under_way(arguments) as child:
         assert not out.exists()
         child.send_signal(number)
         _, err = child.communicate(timeout=60)
