@@ -19,6 +19,7 @@ from trainer.age_losses import AGE_LOSSES, age_class_starts
 from trainer.augment_ops import to_bytes
 from trainer.config import Config
 from trainer.heads import gender_logits, ordered_probabilities
+from trainer.machine import autocast, pick_amp
 from trainer.models import AttributeNet, Logits, load_net
 
 
@@ -48,7 +49,7 @@ class Teachers:
         """
         found: dict[str, list[Tensor]] = {}
         for net, recipe in self.members:
-            with torch.autocast("cuda", torch.bfloat16, enabled=crops.is_cuda):
+            with autocast(crops.device, pick_amp(self.config.amp, crops.device)):
                 logits = net(resized(crops, recipe.input_size))
             for task in self.config.tasks:
                 if task in logits:
