@@ -260,17 +260,34 @@ def _caller(backend: Backend, feed: Feed) -> Callable[[], object]:
     return lambda: backend.infer(feed)
 
 
+class Interleaved:
+    """Callables timed in turn, one round at a time; who goes first alternates.
+
+    ``samples`` has for every callable its rounds, each the milliseconds of its calls. A round gives each callable
+    about 50 ms, or a tenth of ``seconds`` where that is less; making this warms all of them up.
+    """
+
+    def __init__(self, calls: Sequence[Callable[[], object]], seconds: float) -> None:
+        self._calls = calls
+        self._repeats = [_warm_up(call, min(_WARM_UP_S, seconds), min(_ROUND_S, seconds / 10)) for call in calls]
+        self._order = list(range(len(calls)))
+        self.samples: list[list[Samples]] = [[] for _ in calls]
+
+    def round(self) -> None:
+        """Time every callable once more."""
+        for number in self._order:
+            call = self._calls[number]
+            self.samples[number].append(np.array([_timed_ms(call) for _ in range(self._repeats[number])]))
+        self._order.reverse()
+
+
 def interleaved_ms(calls: Sequence[Callable[[], object]], seconds: float) -> list[list[Samples]]:
     """Milliseconds of each call: for every callable its rounds, as many as fit into ``seconds`` and at least five."""
-    repeats = [_warm_up(call, min(_WARM_UP_S, seconds), min(_ROUND_S, seconds / 10)) for call in calls]
-    rounds: list[list[Samples]] = [[] for _ in calls]
-    order = list(range(len(calls)))
+    timed = Interleaved(calls, seconds)
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(rounds[0]) < _MIN_ROUNDS:
-        for number in order:
-            rounds[number].append(np.array([_timed_ms(calls[number]) for _ in range(repeats[number])]))
-        order.reverse()
-    return rounds
+    while time.perf_counter() < end or len(timed.samples[0]) < _MIN_ROUNDS:
+        timed.round()
+    return timed.samples
 
 
 def _warm_up(call: Callable[[], object], seconds: float, round_s: float) -> int:
