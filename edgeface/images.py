@@ -61,7 +61,7 @@ def decode_image(data: bytes, name: str = "picture") -> Image:
     if pixels is None:
         raise ImageError(f"`{name}` cannot be decoded as a picture: {_found(data)}")
     _check_size((pixels.shape[1], pixels.shape[0]), name)
-    return np.ascontiguousarray(_to_8_bits(pixels, name)[..., ::-1])
+    return _swapped(_to_8_bits(pixels, name))
 
 
 def write_image(path: str | os.PathLike[str], image: Image) -> None:
@@ -76,7 +76,7 @@ def write_image(path: str | os.PathLike[str], image: Image) -> None:
         found = suffix or "no suffix"
         raise SinkError(f"cannot write `{path}`: expected a name ending in {', '.join(SUFFIXES)}, found `{found}`")
     options = [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix in (".jpg", ".jpeg") else []
-    encoded, data = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]), options)
+    encoded, data = cv2.imencode(suffix, _swapped(image), options)
     if not encoded:
         raise SinkError(f"cannot write `{path}`: a {image.shape[1]}x{image.shape[0]} picture does not fit the format")
     with atomic_path(path) as temporary:
@@ -114,6 +114,13 @@ def _decode_bgr(data: bytes) -> NDArray[np.generic] | None:
         return None
     finally:
         set_log_level(level)
+
+
+def _swapped(pixels: NDArray[np.uint8]) -> Image:
+    """RGB of BGR and the other way round, several times as fast as a reversed slice."""
+    import cv2
+
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _to_8_bits(pixels: NDArray[np.generic], name: str) -> NDArray[np.uint8]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,7 +56,7 @@ def predict(
         for path in paths:
             keep_input(path, folder)
     failures: list[ImageError] = []
-    frames = _frames(_files(paths, failures), failures)
+    frames = _frames(paths, failures)
     rows: list[tuple[str, ...]] = []
     with ExitStack() as stack:
         sinks = _sinks(stack, csv, annotate)
@@ -74,38 +74,50 @@ def predict(
             if as_json:
                 frame = result.frame
                 say_json(image_dict(frame.source, frame.width, frame.height, result.faces))
-            rows += _rows(result)
-    if not as_json and rows:
+            else:
+                rows += _rows(result)  # only a table needs them all
+    if rows:
         table("", ("picture", *faces.COLUMNS), rows)
     if failures:
         note(f"{len(failures)} of the inputs could not be used")
         raise typer.Exit(1)
 
 
-def _files(paths: Iterable[Path], failures: list[ImageError]) -> Iterator[Path]:
+def _frames(paths: Iterable[Path], failures: list[ImageError]) -> Iterator[Frame]:
+    """The pictures of files and folders, decoded ahead; those that cannot be used are named and left out."""
+    from edgeface.pipeline.read_ahead import read_ahead
+
+    for found in read_ahead(_read, _files(paths)):
+        if isinstance(found, ImageError):
+            complain(found)
+            failures.append(found)
+        else:
+            yield found
+
+
+def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, int] | ImageError]:
+    """Every picture file and its number, and what is wrong with a path that has none, in order."""
     from edgeface.images import list_images
 
+    numbers = count()
     for path in paths:
         try:
-            yield from list_images(path)
+            yield from zip(list_images(path), numbers)
         except ImageError as error:
-            _fail(error, failures)
+            yield error
 
 
-def _frames(files: Iterable[Path], failures: list[ImageError]) -> Iterator[Frame]:
+def _read(file: tuple[Path, int] | ImageError) -> Frame | ImageError:
     from edgeface.images import read_image
     from edgeface.types import Frame
 
-    for index, path in enumerate(files):
-        try:
-            yield Frame(read_image(path), None, str(path), index)
-        except ImageError as error:
-            _fail(error, failures)
-
-
-def _fail(error: ImageError, failures: list[ImageError]) -> None:
-    complain(error)
-    failures.append(error)
+    if isinstance(file, ImageError):
+        return file
+    path, number = file
+    try:
+        return Frame(read_image(path), None, str(path), number)
+    except ImageError as error:
+        return error
 
 
 def _sinks(stack: ExitStack, csv: Path | None, annotate: Path | None) -> list[Any]:
