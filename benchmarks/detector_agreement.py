@@ -4,9 +4,14 @@
 
 Teacher: OpenCV Zoo's YuNet at each picture's original size. Its faces of score 0.7 or more and at least 24 px count;
 its other detections from score 0.3 count neither way. A face is found where the boxes' IoU is 0.5 or more. Landmark
-errors are mean distances in eye distances: `landmark_error` from the teacher's one look at the whole picture,
-`steady_error` from what it agrees on when it is shown the face upright, enlarged and mirrored (`steady_faces` of them;
-trainer/detector/consensus.py). Pictures: the test scenes and clips of trainer/detector/sources.py.
+errors are mean distances in eye distances:
+
+- `landmark_error` from the teacher's one look at the whole picture;
+- `teacher_error`, of the teacher itself from that look, when the picture is moved by 5 px to the right and 3 px down;
+- `steady_error` from what it agrees on when it is shown the face upright, enlarged and mirrored (`steady_faces` of
+  them; trainer/detector/consensus.py).
+
+Pictures: the test scenes and clips of trainer/detector/sources.py.
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ COLUMNS = (
     "recall",
     "precision",
     "landmark_error",
+    "teacher_error",
     "steady_faces",
     "steady_error",
 )

@@ -66,7 +66,7 @@ def test_the_figures_are_those_of_the_results() -> None:
         f"{utkface['age_mae']:.2f} y",
         *(percent(utkface[key]) for key in ("gender_accuracy", "race_accuracy")),
         *(percent(fairface[key]) for key in ("gender_accuracy", "race_accuracy", "age_interval_within1")),
-        *(percent(agreement[key]) for key in ("recall", "precision", "landmark_error")),
+        *(percent(agreement[key]) for key in ("recall", "precision", "landmark_error", "teacher_error")),
         f"1/{cost['ratio']:.1f}",
     ]
     assert [figure for figure in named if figure not in README] == []

@@ -180,8 +180,9 @@ def faces_of(*rows: tuple[float, list[float]]) -> Faces:
     return Faces(boxes, np.array([score for score, _ in rows], np.float32), eyes)
 
 
-def answer(faces: Faces, steady: np.ndarray | None = None) -> Answer:
-    return Answer(faces, np.full((len(faces), 5, 2), np.nan, np.float32) if steady is None else steady)
+def answer(faces: Faces, steady: np.ndarray | None = None, again: np.ndarray | None = None) -> Answer:
+    unknown = np.full((len(faces), 5, 2), np.nan, np.float32)
+    return Answer(faces, unknown if steady is None else steady, unknown if again is None else again)
 
 
 def test_agreement_counts_found_missed_and_false() -> None:
@@ -203,6 +204,16 @@ def test_steady_landmarks_are_judged_where_they_are_known() -> None:
     assert result.landmark_errors == (0.0, 0.0)
     assert result.steady_errors == pytest.approx((0.3,))
     assert result.summary()["steady_faces"] == 1 and result.summary()["steady_error"] == 0.3
+
+
+def test_the_teacher_is_judged_by_its_second_look_where_it_finds_the_face_again() -> None:
+    teacher = faces_of((0.9, [0, 0, 40, 40]), (0.8, [100, 0, 140, 40]))
+    again = teacher.landmarks.copy()
+    again[0, :, 1] -= 2
+    again[1] = np.nan
+    result = compare(teacher, answer(teacher, again=again))
+    assert result.teacher_errors == pytest.approx((0.2,)) and result.summary()["teacher_error"] == 0.2
+    assert compare(Faces.empty(), answer(teacher, again=again)).teacher_errors == ()
 
 
 @pytest.mark.parametrize(("score", "side"), [(0.5, 40), (0.9, 23)])

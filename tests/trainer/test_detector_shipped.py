@@ -34,3 +34,4 @@ def test_shipped_detector_agrees_with_its_teacher_on_test_clips(shared: Path) ->
         result = agreement(detect, answers)
     assert result.teacher_faces > 20
     assert result.recall >= 0.9 and result.precision >= 0.9
+    assert result.landmark_error < 1.5 * result.teacher_error  # about as near as the teacher is to itself

@@ -23,17 +23,20 @@ from trainer.detector.data import TEACHER_FILE
 from trainer.detector.teacher import FACE_SCORE, MIN_FACE_PX, Teacher
 
 MATCH_IOU = 0.5
+MOVED_PX = (5, 3)  # right and down: how far a picture is moved for the teacher's second look
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The teacher's faces (from score 0.3), and the ``steady`` landmarks float32 ``[F, 5, 2]`` of those that count.
+    """The teacher's faces (from score 0.3), and more landmarks float32 ``[F, 5, 2]`` of those that count.
 
-    NaN where views of the face disagree, or where it does not count.
+    ``steady``: what it agrees on over many views of the face, NaN where they disagree. ``again``: what it says of the
+    same picture moved by ``MOVED_PX``, NaN where it does not find the face then. NaN where a face does not count.
     """
 
     faces: Faces
     steady: Floats
+    again: Floats
 
     @property
     def counts(self) -> NDArray[np.bool_]:
@@ -56,7 +59,8 @@ class Agreement:
     """Counts over pictures; errors are fractions of the eye distance, one a matched face.
 
     ``landmark_errors`` are against the teacher's one look at the whole picture, ``steady_errors`` against what it
-    agrees on over many views of the face, where it does (``consensus``).
+    agrees on over many views of the face, where it does (``consensus``). ``teacher_errors`` are the teacher's own
+    against its one look when the picture is moved by a few pixels: nearer to one look than that is chance.
     """
 
     pictures: int = 0
@@ -65,6 +69,7 @@ class Agreement:
     false_alarms: int = 0
     landmark_errors: tuple[float, ...] = ()
     steady_errors: tuple[float, ...] = ()
+    teacher_errors: tuple[float, ...] = ()
 
     def __add__(self, other: Agreement) -> Agreement:
         return Agreement(*(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self)))
@@ -88,9 +93,15 @@ class Agreement:
         """The mean over matched faces with steady landmarks."""
         return _mean(self.steady_errors)
 
+    @property
+    def teacher_error(self) -> float:
+        """The mean over the matched faces that the teacher finds again."""
+        return _mean(self.teacher_errors)
+
     def summary(self) -> dict[str, Any]:
         """Figures for JSON; what has no faces to count has ``None``."""
-        ratios = {name: getattr(self, name) for name in ("recall", "precision", "landmark_error", "steady_error")}
+        names = ("recall", "precision", "landmark_error", "teacher_error", "steady_error")
+        ratios = {name: getattr(self, name) for name in names}
         counts = {name: getattr(self, name) for name in ("pictures", "teacher_faces", "found", "false_alarms")}
         counts["steady_faces"] = len(self.steady_errors)
         return {**counts, **{name: None if np.isnan(value) else round(value, 4) for name, value in ratios.items()}}
@@ -106,11 +117,8 @@ def compare(found: Faces, teacher: Answer) -> Agreement:
     What matches nothing is a false alarm, unless it lies on a teacher's detection that counts neither way (score 0.3
     to 0.7, or less than 24 px).
     """
-    faces, ignored, steady = (
-        teacher.faces[teacher.counts],
-        teacher.faces[~teacher.counts],
-        teacher.steady[teacher.counts],
-    )
+    faces, ignored = teacher.faces[teacher.counts], teacher.faces[~teacher.counts]
+    steady, again = teacher.steady[teacher.counts], teacher.again[teacher.counts]
     overlap = iou_matrix(found.boxes, faces.boxes)
     excused = iou_matrix(found.boxes, ignored.boxes).max(axis=1, initial=0) >= MATCH_IOU
     pairs, false_alarms = [], 0
@@ -124,7 +132,9 @@ def compare(found: Faces, teacher: Answer) -> Agreement:
     errors = tuple(_landmark_error(found.landmarks[row], faces.landmarks[best]) for row, best in pairs)
     known = [(row, best) for row, best in pairs if np.isfinite(steady[best]).all()]
     steady_errors = tuple(_landmark_error(found.landmarks[row], steady[best]) for row, best in known)
-    return Agreement(1, len(faces), len(pairs), false_alarms, errors, steady_errors)
+    twice = [best for _, best in pairs if np.isfinite(again[best]).all()]
+    teacher_errors = tuple(_landmark_error(again[best], faces.landmarks[best]) for best in twice)
+    return Agreement(1, len(faces), len(pairs), false_alarms, errors, steady_errors, teacher_errors)
 
 
 def _landmark_error(found: Floats, teacher: Floats) -> float:
@@ -158,7 +168,18 @@ def answer_of(teacher: Teacher, image: Image) -> Answer:
         found = steady_landmarks(teacher, image, faces.boxes[row])
         if found is not None:
             steady[row] = found
-    return Answer(faces, steady)
+    return Answer(faces, steady, _seen_again(teacher, image, faces))
+
+
+def _seen_again(teacher: Teacher, image: Image, faces: Faces) -> Floats:
+    """Landmarks of the faces that count, in the picture's pixels, as the teacher sets them when it is moved."""
+    right, down = MOVED_PX
+    moved = teacher.detect(np.pad(image, ((down, 0), (right, 0), (0, 0)), mode="edge"))
+    overlap = iou_matrix(faces.boxes, moved.boxes - np.tile(np.float32(MOVED_PX), 2))
+    again = np.full((len(faces), 5, 2), np.nan, np.float32)
+    for row in np.flatnonzero(_counts(faces) & (overlap.max(axis=1, initial=0) >= MATCH_IOU)):
+        again[row] = moved.landmarks[overlap[row].argmax()] - np.float32(MOVED_PX)
+    return again
 
 
 def _clipped(faces: Faces, image: Image) -> Faces:
