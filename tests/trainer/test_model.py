@@ -89,7 +89,7 @@ def test_names_that_there_are_not() -> None:
 
 
 def test_the_shipped_network_is_compact() -> None:
-    net = build_net(load_config("trainer/recipes/compact.toml"))
+    net = build_net(load_config("trainer/recipes/small.toml"))
     assert sum(p.numel() for p in net.parameters()) < 2_000_000
 
 
