@@ -121,11 +121,14 @@ def _caller(backend: Backend, crops: np.ndarray) -> Call:
 @contextmanager
 def _graph(path: Path, crops: np.ndarray) -> Iterator[Call]:
     """A call that uploads ``crops``, runs the engine and downloads every answer, captured as one CUDA graph."""
-    from edgeface.runtime.cuda_context import Context, DeviceBuffer, PinnedBuffer, Stream
+    from edgeface.runtime.cuda_context import Context, DeviceBuffer, PinnedBuffer
+    from edgeface.runtime.cuda_stream import Stream
     from edgeface.runtime.trt_device import TrtDeviceEngine
 
-    with Context() as context:
+    with ExitStack() as stack:  # binding and engine have to go before the context does
+        context = stack.enter_context(Context())
         engine, stream = TrtDeviceEngine(path), Stream(context)
+        stack.callback(engine.close)
         tensors = (*engine.inputs, *engine.outputs)
         shapes = {info.name: (len(crops), *(size or 1 for size in info.shape[1:])) for info in tensors}
         kinds = {info.name: info.dtype for info in tensors}
@@ -133,6 +136,7 @@ def _graph(path: Path, crops: np.ndarray) -> Iterator[Call]:
         pinned = {name: PinnedBuffer(context, size) for name, size in sizes.items()}
         device = {name: DeviceBuffer(context, size) for name, size in sizes.items()}
         call = engine.bind({"crops": crops.shape}, {name: buffer.address for name, buffer in device.items()})
+        stack.callback(call.close)
         pinned["crops"].array[:] = crops.ravel()
 
         def queue() -> None:
@@ -151,7 +155,6 @@ def _graph(path: Path, crops: np.ndarray) -> Iterator[Call]:
             stream.synchronize()
 
         yield launch
-        engine.close()
 
 
 def judged(model: Path, engines: Mapping[str, Path], data: Sequence[Path]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from edgeface.api import FaceAnalyzer
 from edgeface.bench import Progress, Speedup, paired_speedup
+from edgeface.bench_gpu import GpuCost, gpu_cost
 from edgeface.demo_clip import make_demo_clip
 from edgeface.errors import ConfigError
 from edgeface.machine import fingerprint
@@ -32,6 +33,7 @@ from edgeface.pipeline.runner import run
 from edgeface.pipeline.source import open_source
 from edgeface.pipeline.track import IouTracker
 from edgeface.preprocess import align
+from edgeface.types import Image
 
 DEMO = "demo"
 _MIN_ROUNDS = 3
@@ -43,9 +45,10 @@ class PipelineReport:
     """A clip's way through the pipeline.
 
     ``size`` is a frame's width and height in pixels; ``fps`` and ``floor_fps`` frames a second of the fastest round;
-    ``share`` the pipeline's speed relative to the floor (``None`` on a GPU, whose bare networks are timed by
-    ``bench``); ``age_ms`` p50, p95 and the largest time from asking for a frame to its result; ``stages_ms`` by stage,
-    as ``run`` gives them; ``copies`` calls and bytes a frame by kind (``None`` without a GPU).
+    ``share`` the pipeline's speed relative to the floor (``None`` on a GPU, whose floor is in ``gpu``); ``age_ms`` p50,
+    p95 and the largest time from asking for a frame to its result; ``stages_ms`` by stage, as ``run`` gives them.
+    On a GPU: ``copies`` calls and bytes a frame by kind, ``gpu_idle`` the share of all rounds' time in which it had
+    nothing to do, ``gpu`` what the clip's fullest frame costs (``None`` where nothing can be captured).
     """
 
     clip: str
@@ -60,6 +63,8 @@ class PipelineReport:
     age_ms: tuple[float, float, float]
     stages_ms: dict[str, dict[str, float]]
     copies: dict[str, dict[str, float]] | None
+    gpu_idle: float | None
+    gpu: GpuCost | None
     machine: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,6 +77,8 @@ class PipelineReport:
             "share": self.share and {name: round(value, 4) for name, value in self.share._asdict().items()},
             "age_ms": dict(zip(("p50", "p95", "max"), (round(value, 3) for value in self.age_ms))),
             "stages_ms": rounded,
+            "gpu_idle": self.gpu_idle and round(self.gpu_idle, 4),
+            "gpu": self.gpu and self.gpu.to_dict(),
         }
 
 
@@ -91,7 +98,10 @@ def bench_pipeline(
         if not first:
             raise ConfigError(f"`{clip}` has no frames to time")
         floor = _floor(path, analyzer, max_frames) if isinstance(analyzer, FaceAnalyzer) else None
+        busy_ms = _busy_ms(analyzer)
         ours, bare = _alternate(path, analyzer, floor, seconds, max_frames, watcher, progress)
+        busy_ms = _busy_ms(analyzer) - busy_ms
+    on_gpu = isinstance(analyzer, GpuAnalyzer)
     frames = watcher.frames
     return PipelineReport(
         clip=Path(clip).name,
@@ -106,8 +116,21 @@ def bench_pipeline(
         age_ms=watcher.ages_ms(),
         stages_ms=watcher.stages_ms,
         copies=analyzer.ledger.per_frame() if isinstance(analyzer, GpuAnalyzer) else None,
+        gpu_idle=1 - busy_ms / 1e3 / sum(ours) if on_gpu else None,
+        gpu=_gpu_cost(analyzer, watcher.fullest, seconds),
         machine=fingerprint(),
     )
+
+
+def _busy_ms(analyzer: AnyAnalyzer) -> float:
+    """Milliseconds that a GPU has worked so far."""
+    return analyzer.on_gpu(lambda pipeline: pipeline.gpu_ms) if isinstance(analyzer, GpuAnalyzer) else 0.0
+
+
+def _gpu_cost(analyzer: AnyAnalyzer, picture: Image, seconds: float) -> GpuCost | None:
+    if not isinstance(analyzer, GpuAnalyzer) or not analyzer.on_gpu(lambda pipeline: pipeline.captures):
+        return None
+    return analyzer.on_gpu(lambda pipeline: gpu_cost(pipeline, picture, seconds / 3))
 
 
 def _alternate(
@@ -194,6 +217,8 @@ class _Watcher:
         self.frames = self.faces = 0
         self.size = (0, 0)
         self.stages_ms: dict[str, dict[str, float]] = {}
+        self.fullest: Image = np.zeros((1, 1, 3), np.uint8)
+        self._most = -1
         self._ages: list[float] = []
         self._asked = 0.0
 
@@ -210,6 +235,8 @@ class _Watcher:
         self.frames += 1
         self.faces += len(result.faces)
         self.size = (result.frame.width, result.frame.height)
+        if len(result.faces) > self._most:
+            self._most, self.fullest = len(result.faces), result.frame.pixels
 
     def ages_ms(self) -> tuple[float, float, float]:
         p50, p95, largest = np.percentile(self._ages, [50, 95, 100])

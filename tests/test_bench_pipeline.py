@@ -12,7 +12,9 @@ from edgeface.api import FaceAnalyzer
 from edgeface.bench_pipeline import bench_pipeline
 from edgeface.demo_clip import make_demo_clip
 from edgeface.errors import ConfigError, SourceError
+from edgeface.pipeline.gpu import STAGES
 from edgeface.pipeline.gpu_analyzer import GpuAnalyzer
+from tests.cuda import emulated
 from tests.cuda.test_device import emulated_parts
 
 
@@ -36,7 +38,7 @@ def test_the_pipeline_is_set_against_its_floor(clip: Path, analyzer: FaceAnalyze
     assert report.share.low <= report.share.median <= report.share.high
     assert set(report.stages_ms) == {"decode", "detect", "attributes", "track", "sink"}
     assert 0 < report.age_ms[0] <= report.age_ms[1] <= report.age_ms[2]
-    assert report.copies is None and "CPU" in report.device
+    assert report.copies is None and report.gpu is None and report.gpu_idle is None and "CPU" in report.device
     assert json.loads(json.dumps(report.to_dict()))["age_ms"]["max"] > 0
 
 
@@ -46,6 +48,17 @@ def test_on_a_gpu_every_copy_is_counted(clip: Path) -> None:
     assert report.copies is not None and report.share is None
     assert report.copies["host_to_device"] == {"calls": 1, "bytes": 3 * 160 * 96}
     assert report.copies["device_to_device"]["calls"] == 0
+    assert report.gpu_idle is not None and 0 < report.gpu_idle < 1
+    cost = report.gpu
+    assert cost is not None and (cost.size, cost.bucket) == ((160, 96), 1)
+    assert list(cost.stages_ms) == list(STAGES) and min(cost.stages_ms.values()) > 0
+    assert cost.graph_ms == pytest.approx(sum(cost.stages_ms.values()))
+    assert set(cost.floor_ms) == {"upload", "detector", "attributes", "download"}
+    assert 0 < cost.floor == pytest.approx(sum(cost.floor_ms.values()) / cost.graph_ms)
+    assert cost.floor_ms["detector"] <= cost.stages_ms["detector"]
+    assert min(cost.bare_ms, cost.call_ms, cost.copied_ms, cost.upload_gb_s, cost.download_gb_s) > 0
+    assert json.loads(json.dumps(report.to_dict()))["gpu"]["overhead"]["median"] == cost.overhead.median
+    assert emulated.alive() == 0
 
 
 def test_what_cannot_be_timed_is_refused(tmp_path: Path, analyzer: FaceAnalyzer) -> None:

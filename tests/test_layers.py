@@ -45,6 +45,7 @@ LAYERS = (
         "edgeface.model_info",
         "edgeface.bench",
         "edgeface.bench_compare",
+        "edgeface.bench_gpu",
         "edgeface.bench_pipeline",
         "edgeface.parity",
     ),

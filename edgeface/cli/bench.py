@@ -14,6 +14,7 @@ from edgeface.errors import ConfigError
 if TYPE_CHECKING:
     from edgeface.bench import BenchReport, Speedup
     from edgeface.bench_compare import Comparison
+    from edgeface.bench_gpu import GpuCost
     from edgeface.bench_pipeline import PipelineReport
     from edgeface.pipeline.device import AnyAnalyzer
 
@@ -100,8 +101,27 @@ def _stages(report: PipelineReport) -> None:
         )
     p50, p95, largest = report.age_ms
     say(f"a frame's result is {p50:.1f} ms old at p50, {p95:.1f} at p95, {largest:.1f} at most")
+    if report.gpu is not None:
+        _gpu(report.gpu)
+    if report.gpu_idle is not None:
+        say(f"the GPU had nothing to do {100 * report.gpu_idle:.0f} % of the time")
     for kind, cost in (report.copies or {}).items():
         say(f"{kind.replace('_', ' ')} a frame: {cost['calls']:g} calls, {cost['bytes']:.0f} bytes")
+
+
+def _gpu(cost: GpuCost) -> None:
+    """What a frame costs on the GPU, against its floor."""
+    rows = [
+        (stage, f"{taken:.3f}", f"{cost.floor_ms[stage]:.3f}" if stage in cost.floor_ms else "")
+        for stage, taken in cost.stages_ms.items()
+    ]
+    rows.append(("all", f"{cost.graph_ms:.3f}", f"{sum(cost.floor_ms.values()):.3f}"))
+    table(f"on the GPU, a frame of {cost.faces} faces", ("stage", "p50 ms", "floor ms"), rows)
+    say(
+        f"a launch and its wait: {cost.bare_ms:.3f} ms bare, {cost.call_ms:.3f} ms by the pipeline "
+        f"({_interval(cost.overhead)} times), {cost.copied_ms:.3f} ms with the copy to pinned memory"
+    )
+    say(f"pinned memory: {cost.upload_gb_s:.1f} GB/s up, {cost.download_gb_s:.1f} GB/s down")
 
 
 def _numbers(name: str, text: str) -> list[int]:

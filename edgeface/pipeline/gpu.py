@@ -2,47 +2,53 @@
 
 Upload → canvas → detector → decoding and suppression → crops → attributes → download. Everything after the upload is
 captured as a CUDA graph for each picture size, place in memory and number of faces (in buckets); the last frames
-predict the bucket, and faces beyond it are answered in further rounds. The ledger counts what a frame really cost.
+predict the bucket, and faces beyond it are answered in further rounds. Frames of several streams are answered together:
+one run of each network, one launch, one download and one wait for all of them. The ledger counts what it really cost.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.cuda import ARGUMENTS
-from edgeface.errors import ConfigError
-from edgeface.geometry import letterbox
+from edgeface.errors import BackendError, ConfigError
 from edgeface.pipeline.detect import check_image
 from edgeface.pipeline.gpu_frames import DeviceFrame
-from edgeface.pipeline.gpu_layout import BUCKETS, ResultLayout, bucket_for
-from edgeface.pipeline.gpu_ring import FrameRing
-from edgeface.pipeline.gpu_stages import CropStages, DetectorSettings, Launcher, PictureStages
+from edgeface.pipeline.gpu_graphs import GraphCache
+from edgeface.pipeline.gpu_job import Job, Picture, size_of
+from edgeface.pipeline.gpu_layout import TOGETHER, ResultLayout, bucket_for, buckets_of
+from edgeface.pipeline.gpu_seats import Seat, Seats
+from edgeface.pipeline.gpu_stages import CropStages, DetectorSettings, DetectorStage, Launcher, Look
 from edgeface.preprocess import template_px
-from edgeface.runtime.cuda_context import Context, DeviceBuffer, Event, Graph, Kernels, PinnedBuffer, Stream
+from edgeface.runtime.cuda_context import Context, DeviceBuffer, Kernels, PinnedBuffer
+from edgeface.runtime.cuda_stream import Event, Stream
 from edgeface.runtime.device_engine import DeviceEngine
 from edgeface.runtime.ledger import CopyLedger
 from edgeface.spec import DetectorSpec, ModelSpec
-from edgeface.types import Attributes, Faces, Image
+from edgeface.types import Attributes, Faces
 
-_GRAPHS = 64
 _MEMORY_OF_COUNTS = 15
 """Frames whose largest number of faces predicts the next one's bucket."""
 
+STAGES = ("upload", "canvas", "detector", "faces", "halves", "crops", "attributes", "download")
+
 Answer = tuple[Faces, Attributes]
-Key = tuple[Any, ...]
+Mark = Callable[[str], None]
+"""Called with each of ``STAGES`` but the first once it is queued."""
 
 
 class GpuPipeline:
     """Detector and attribute network on one GPU, for the thread that owns ``context``.
 
     ``kernels`` is the compiled module (``runtime.kernels.compiled``). ``score_threshold`` and ``longest_px`` default to
-    the detector's spec. With ``graphs`` off every stage is launched by itself. Raises ``ConfigError`` for a detector
-    that is not edgeface's own, ``BackendError`` for what the GPU refuses.
+    the detector's spec. With ``graphs`` off, or networks that cannot be captured, every stage is launched by itself.
+    ``stream`` is the one to queue on (``None``: a new one). Raises ``ConfigError`` for a detector that is not
+    edgeface's own, ``BackendError`` for what the GPU refuses.
     """
 
     def __init__(
@@ -56,29 +62,45 @@ class GpuPipeline:
         score_threshold: float | None = None,
         longest_px: int | None = None,
         graphs: bool = True,
+        stream: Stream | None = None,
     ) -> None:
         if detector_spec is None or {info.name for info in detector.outputs} != {"score", "box", "landmarks"}:
             raise ConfigError("the GPU pipeline runs edgeface's own face detector only: leave --detector out")
-        self.spec, self._detector, self._detector_spec = spec, detector, detector_spec
-        self._context, self._graphs_on = context, graphs
-        self._longest_px = longest_px or detector_spec.longest_px
+        self.spec = spec
+        self._context = context
         threshold = detector_spec.score_threshold if score_threshold is None else score_threshold
-        self._settings = DetectorSettings(detector_spec.strides, threshold, detector_spec.nms_iou)
-        self._stream = Stream(context)
-        self._launch = Launcher(Kernels(context, kernels, tuple(ARGUMENTS)), self._stream)
+        settings = DetectorSettings(detector_spec.strides, threshold, detector_spec.nms_iou)
+        self.stream = stream or Stream(context)
+        launch = Launcher(Kernels(context, kernels, tuple(ARGUMENTS)), self.stream)
         self._layout = ResultLayout.of(attributes.outputs, spec)
         self._block = DeviceBuffer(context, self._layout.size)
         self._result = PinnedBuffer(context, self._layout.size)
-        faces = self._block.address + self._layout.faces
         target = template_px(spec.alignment, spec.input_size).ravel()
-        outputs = self._layout.addresses(self._block.address)
+        self._buckets = buckets_of(attributes.batches)
+        self.together = min(TOGETHER, detector.batches[1], self._buckets[-1])
         self._crops = CropStages(
-            context, self._launch, attributes, spec.input_size, target, self._block.address, faces, outputs, BUCKETS[-1]
+            context, launch, attributes, spec.input_size, target, self._block.address, self._layout, self._buckets
         )
-        self._ring: FrameRing | None = None
-        self._stages: PictureStages | None = None
-        self._graphs: OrderedDict[Key, Graph | None] = OrderedDict()
+        self._graphs = GraphCache(self.stream, graphs and detector.capturable and attributes.capturable)
+        longest = longest_px or detector_spec.longest_px
+        self._seats = Seats(context, launch, detector, detector_spec, settings, longest, self._graphs.forget)
         self._counts: deque[int] = deque([1], maxlen=_MEMORY_OF_COUNTS)
+        self._begin, self._end = Event(context), Event(context)
+        self.gpu_ms = 0.0
+
+    together: int
+    """How many frames are answered together at most."""
+    gpu_ms: float
+    """Milliseconds that the GPU has worked on frames so far, copies included, by CUDA events."""
+
+    @property
+    def context(self) -> Context:
+        return self._context
+
+    @property
+    def captures(self) -> bool:
+        """Whether work that comes again is launched as a graph."""
+        return self._graphs.enabled
 
     @property
     def ledger(self) -> CopyLedger:
@@ -86,145 +108,164 @@ class GpuPipeline:
         return self._context.ledger
 
     def slot(self, width: int, height: int) -> NDArray[np.uint8]:
-        """Where a decoder may write the next frame: uint8 ``[height, width, 3]``, valid until the slot comes round."""
-        self._prepare(width, height)
-        assert self._ring is not None
-        return self._ring.next_slot()
+        """Where a decoder may write the next frame: uint8 ``[height, width, 3]``.
 
-    def __call__(self, frame: Image | DeviceFrame) -> Answer:
+        Valid until the slot comes round, or pictures of several other sizes have come.
+        """
+        return self._seats.at([(width, height)])[0].ring.next_slot()
+
+    def __call__(self, frame: Picture) -> Answer:
         """Faces of a frame, best score first, in its pixels, and their attributes.
 
         ``frame`` is uint8 ``[H, W, 3]`` RGB (without a copy on the host where it is a ``slot``), or a picture on this
         GPU, which is read where it lies. Raises ``ImageError`` for another array.
         """
-        if not isinstance(frame, DeviceFrame):
-            check_image(frame)
-        width, height = (frame.width, frame.height) if isinstance(frame, DeviceFrame) else frame.shape[1::-1]
-        self._prepare(width, height)
-        with self.ledger.frame():
-            picture = frame if isinstance(frame, DeviceFrame) else self._bring_up(frame)
-            return self._answer(picture)
+        return self.answer([frame])[0]
 
-    def _prepare(self, width: int, height: int) -> None:
-        """Have ring and stages for this size."""
-        if self._stages is not None and (self._stages.width, self._stages.height) == (width, height):
-            return
-        self._forget_size()
-        spec = self._detector_spec
-        fit = letterbox(width, height, self._longest_px, spec.multiple, spec.upscale)
-        block, faces = self._block.address, self._block.address + self._layout.faces
-        with self._context.all_or_nothing():
-            ring = FrameRing(self._context, width, height)
-            stages = PictureStages(
-                self._context, self._launch, self._detector, self._settings, fit, (width, height), block, faces
-            )
-        self._ring, self._stages = ring, stages
+    def answer(self, frames: Sequence[Picture]) -> list[Answer]:
+        """The answers of several frames, in order, up to ``together`` of them at a time.
 
-    def _forget_size(self) -> None:
-        for graph in self._graphs.values():
-            if graph is not None:
-                graph.free()
-        self._graphs.clear()
-        if self._stages is not None:
-            self._stages.close()
-        if self._ring is not None:
-            self._ring.close()
-        self._stages = self._ring = None
+        Frames go together whose canvases are of one size, as those of all cameras of one aspect ratio are.
+        """
+        for frame in frames:
+            if not isinstance(frame, DeviceFrame):
+                check_image(frame)
+        answers: dict[int, Answer] = {}
+        for numbers in self._groups(frames):
+            group = [frames[number] for number in numbers]
+            seats = self._seated(group)
+            with self.ledger.frame(len(numbers)):
+                answers |= zip(numbers, self._answer_group(group, seats))
+        return [answers[number] for number in range(len(frames))]
 
-    def _bring_up(self, image: Image) -> DeviceFrame:
-        """The frame in memory that the GPU reads: copied up once, or where host and GPU share it, not at all."""
-        assert self._ring is not None and self._stages is not None
-        slot = self._ring.filled(image)
-        height, width = image.shape[:2]
+    def _groups(self, frames: Sequence[Picture]) -> list[list[int]]:
+        """Numbers of frames that go together."""
+        canvases: dict[tuple[int, int], list[int]] = {}
+        for number, frame in enumerate(frames):
+            fit = self._seats.fit(size_of(frame))
+            canvases.setdefault((fit.canvas_width, fit.canvas_height), []).append(number)
+        step = self.together
+        return [alike[k : k + step] for alike in canvases.values() for k in range(0, len(alike), step)]
+
+    def _answer_group(self, frames: Sequence[Picture], seats: Sequence[Seat]) -> list[Answer]:
+        try:
+            return self._answers(self._job(frames, seats, max(self._counts)))
+        except BaseException:
+            with suppress(BackendError):  # what is under way must end before anybody frees or fills its memory
+                self.stream.synchronize()
+            raise
+
+    def job(self, frames: Sequence[Picture], faces: int) -> Job:
+        """``frames`` on their way to the GPU, with room for ``faces`` faces each, as far as a bucket has it."""
+        return self._job(frames, self._seated(frames), faces)
+
+    def _seated(self, frames: Sequence[Picture]) -> list[Seat]:
+        """Where the frames will be; whatever has to be made for them is made now."""
+        seats = self._seats.at([size_of(frame) for frame in frames])
+        self._seats.detector(seats[0].fit, len(seats))
+        return seats
+
+    def _job(self, frames: Sequence[Picture], seats: Sequence[Seat], faces: int) -> Job:
+        bucket = bucket_for(faces, self._buckets)
+        while bucket * len(frames) > self._buckets[-1] and bucket > 1:
+            bucket //= 2
+        self.stream.record(self._begin)
+        pictures = tuple(self._bring_up(seat, frame) for seat, frame in zip(seats, frames))
+        detector = self._seats.detector(seats[0].fit, len(seats))
+        return Job(pictures, tuple(seats), tuple(range(len(frames))), detector, 0, bucket)
+
+    def _bring_up(self, seat: Seat, frame: Picture) -> DeviceFrame:
+        """The frame in RGB where the GPU reads it: copied up once, or where host and GPU share it, not at all."""
+        if isinstance(frame, DeviceFrame):
+            if frame.stream is not None:
+                self.stream.wait_for(frame.stream)
+            return frame if frame.layout == "rgb" else seat.stages.to_rgb(frame)
+        slot = seat.ring.filled(frame)
+        height, width = frame.shape[:2]
         if slot.address:
             return DeviceFrame(slot.address, width, height, 3 * width)
         with self.ledger.stage("upload"):
-            self._stream.upload(self._stages.picture, slot, image.nbytes)
-        return DeviceFrame(self._stages.picture, width, height, 3 * width)
+            self.stream.upload(seat.stages.picture, slot, frame.nbytes)
+        return DeviceFrame(seat.stages.picture, width, height, 3 * width)
 
-    def _answer(self, picture: DeviceFrame) -> Answer:
-        bucket = bucket_for(max(self._counts))
-        self._run(picture, 0, bucket)
-        count = self._layout.count(self._result.array)
-        self._counts.append(count)
-        attributes = [self._layout.read_attributes(self._result.array, min(count, bucket))]
-        done = bucket
+    def _answers(self, job: Job) -> list[Answer]:
+        layout, block = self._layout, self._result.array
+        self._run(job)
+        counts = [layout.count(block, number) for number in job.numbers]
+        self._counts.append(max(counts))
+        found = [
+            [layout.read_attributes(block, min(count, job.bucket), place * job.bucket)]
+            for place, count in enumerate(counts)
+        ]
+        for number, count in enumerate(counts):
+            found[number] += self._further(job, number, count)
+        return [
+            (layout.read_faces(block, number, count), _joined(found[number])) for number, count in enumerate(counts)
+        ]
+
+    def _further(self, job: Job, number: int, count: int) -> list[Attributes]:
+        """The attributes of a picture's faces beyond the bucket, in rounds."""
+        found = []
+        done = job.bucket
         while done < count:
-            further = bucket_for(count - done)
-            self._run(picture, done, further)
-            attributes.append(self._layout.read_attributes(self._result.array, min(count - done, further)))
-            done += further
-        heads = zip(*((part.age, part.age_std, part.gender, part.race) for part in attributes))
-        return self._layout.read_faces(self._result.array, 0, count), Attributes(*map(np.concatenate, heads))
+            bucket = bucket_for(count - done, self._buckets)
+            self.stream.record(self._begin)
+            self._run(Job((job.pictures[number],), (job.seats[number],), (number,), None, done, bucket))
+            found.append(self._layout.read_attributes(self._result.array, min(count - done, bucket)))
+            done += bucket
+        return found
 
-    def _run(self, picture: DeviceFrame, first: int, bucket: int) -> None:
-        """Run a round and wait: at its second time as a captured graph, the first time step by step."""
-        place = (picture.address, picture.stride, picture.layout, picture.bt709, picture.full_range)
-        key = (first, bucket, *place)
-        graph = self._graphs.get(key)
-        if graph is None and self._graphs_on and key in self._graphs:
-            with self._stream.capture() as made:
-                self._queue(picture, first, bucket)
-            graph = made[0]
-        if graph is not None:
-            self._stream.launch_graph(graph)
-        else:
-            self._queue(picture, first, bucket)
-        self._remember(key, graph)
+    def _run(self, job: Job) -> None:
+        """Run a job and wait."""
+        self._graphs.run(job.key, lambda: self.queue(job))
+        self.stream.record(self._end)
         with self.ledger.stage("wait"):
-            self._stream.synchronize()
+            self.stream.synchronize()
+        self.gpu_ms += self._end.ms_since(self._begin)
 
-    def _remember(self, key: Key, graph: Graph | None) -> None:
-        """Keep the latest graphs; a key without one has been seen once."""
-        self._graphs[key] = graph
-        self._graphs.move_to_end(key)
-        if len(self._graphs) > _GRAPHS:
-            _, oldest = self._graphs.popitem(last=False)
-            if oldest is not None:
-                oldest.free()
-
-    def _queue(
-        self, picture: DeviceFrame, first: int, bucket: int, mark: Callable[[str], None] = lambda stage: None
-    ) -> None:
-        """Queue a round; ``mark`` is called after each stage. The first round finds the faces, all answer a bucket."""
-        stages = self._stages
-        assert stages is not None
-        if picture.layout != "rgb":
-            picture = stages.to_rgb(picture) if not first else DeviceFrame(stages.picture, *_packed(picture))
-            mark("colour")
-        if not first:
-            stages.detect(picture)
-            mark("detect")
-            stages.halve(picture)
-        self._crops.estimate(picture, stages.halves, first, bucket)
+    def queue(self, job: Job, mark: Mark = lambda stage: None) -> None:
+        """Queue a job."""
+        looks = [Look(p, seat.stages.halves, n) for p, seat, n in zip(job.pictures, job.seats, job.numbers)]
+        if job.detector is not None:
+            self._find(job, job.detector, mark)
+        self._crops.crop(looks, job.first, job.bucket)
+        mark("crops")
+        self.estimate(job)
         mark("attributes")
         with self.ledger.stage("download"):
-            self._stream.download(self._result, self._block.address, self._layout.length(first + bucket))
+            self.stream.download(self._result, self._block.address, self.answer_bytes(job))
         mark("download")
 
+    def answer_bytes(self, job: Job) -> int:
+        """Bytes of a job's answers."""
+        return self._layout.length(job.numbers[-1], job.first + job.bucket)
+
+    def estimate(self, job: Job) -> None:
+        """Queue the attribute network alone, on the crops that are there."""
+        self._crops.enqueue(len(job.pictures) * job.bucket)
+
+    def _find(self, job: Job, detector: DetectorStage, mark: Mark) -> None:
+        block, layout = self._block.address, self._layout
+        for number, (picture, seat) in enumerate(zip(job.pictures, job.seats)):
+            seat.stages.fit_canvas(picture, detector.canvas(number))
+        mark("canvas")
+        detector.enqueue()
+        mark("detector")
+        for number, seat in enumerate(job.seats):
+            places = block + layout.count_at(number), block + layout.faces_at(number)
+            seat.stages.find(detector.maps(number), *places)
+        mark("faces")
+        for picture, seat in zip(job.pictures, job.seats):
+            seat.stages.halve(picture)
+        mark("halves")
+
     def close(self) -> None:
-        """Let go of the networks' bindings, which must go before their engines, and of this size's memory."""
-        self._forget_size()
+        """Let go of the networks' bindings, which must go before their engines, and of all sizes' memory."""
+        self._seats.close()
         self._crops.close()
 
-    def stage_ms(self, picture: DeviceFrame, faces: int) -> dict[str, float]:
-        """Milliseconds of each stage by CUDA events, launched step by step for ``faces`` faces."""
-        self._prepare(picture.width, picture.height)
-        events = [("", Event(self._context))]
-        self._stream.record(events[0][1])
 
-        def mark(stage: str) -> None:
-            events.append((stage, Event(self._context)))
-            self._stream.record(events[-1][1])
-
-        self._queue(picture, 0, bucket_for(faces), mark)
-        self._stream.synchronize()
-        times = {stage: event.ms_since(before) for (_, before), (stage, event) in zip(events, events[1:])}
-        for _, event in events:
-            event.free()
-        return times
-
-
-def _packed(frame: DeviceFrame) -> tuple[int, int, int]:
-    """Width, height and stride of the frame's RGB copy."""
-    return frame.width, frame.height, 3 * frame.width
+def _joined(parts: list[Attributes]) -> Attributes:
+    """The rows of all rounds as one."""
+    heads = zip(*((part.age, part.age_std, part.gender, part.race) for part in parts))
+    return Attributes(*map(np.concatenate, heads))

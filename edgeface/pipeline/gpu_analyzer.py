@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from edgeface.artifact import detector_spec, model_spec
 from edgeface.errors import ConfigError
@@ -21,6 +22,8 @@ from edgeface.runtime.ledger import CopyLedger
 from edgeface.runtime.owner import Owner
 from edgeface.spec import ModelSpec
 from edgeface.types import Attributes, Faces, Image
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -43,17 +46,27 @@ class GpuAnalyzer:
     def __init__(self, open_parts: Callable[[], GpuParts]) -> None:
         self._owner = Owner(open_parts, _free, "GPU's thread")
         self.spec: ModelSpec
-        self.spec, self.device, self.ledger = self._owner.call(
-            lambda parts: (parts.pipeline.spec, parts.device, parts.pipeline.ledger)
+        self.spec, self.device, self.ledger, self.together = self._owner.call(
+            lambda parts: (parts.pipeline.spec, parts.device, parts.pipeline.ledger, parts.pipeline.together)
         )
         self._last: tuple[Faces, Attributes] = Faces.empty(), Attributes.empty()
 
     ledger: CopyLedger
     """What every frame cost."""
+    together: int
+    """How many pictures ``analyze_together`` answers in one go."""
 
     def analyze(self, frame: Image | DeviceFrame) -> tuple[Faces, Attributes]:
         """Faces and attributes of a picture, from the host or on the GPU already."""
         return self._owner.call(lambda parts: parts.pipeline(frame))
+
+    def analyze_together(self, frames: Sequence[Image | DeviceFrame]) -> list[tuple[Faces, Attributes]]:
+        """The same of pictures of several streams, in one go as far as the networks take it."""
+        return self._owner.call(lambda parts: parts.pipeline.answer(frames))
+
+    def on_gpu(self, work: Callable[[GpuPipeline], T]) -> T:
+        """What ``work`` answers of the pipeline, on the thread that owns the GPU."""
+        return self._owner.call(lambda parts: work(parts.pipeline))
 
     def __call__(self, image: Image | str | os.PathLike[str]) -> list[Face]:
         """As ``FaceAnalyzer`` answers."""
@@ -96,7 +109,7 @@ def engine_parts(
         context = stack.enter_context(Context(index))
         engines: list[DeviceEngine] = []
         for path in (detector, attributes):
-            engines.append(TrtDeviceEngine(path))
+            engines.append(TrtDeviceEngine(path, index))
             stack.callback(engines[-1].close)
         pipeline = GpuPipeline(
             context,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeface.errors import ImageError
+from edgeface.runtime.cuda_stream import LEGACY_STREAM
 
 FORMATS = ("rgb", "bgr", "nv12")
 _CUDA, _UINT = 2, 1  # kDLCUDA and kDLUInt in dlpack.h
@@ -17,7 +18,9 @@ class DeviceFrame:
     """A picture at ``address``, ``stride`` bytes from row to row.
 
     ``layout`` "rgb" or "bgr": uint8 ``[H, W, 3]``; "nv12": uint8 ``[H + (H + 1) // 2, W]``, the rows of Cb and Cr below
-    those of Y. ``full_range`` and ``bt709`` say how NV12 becomes RGB. ``owner`` keeps the memory alive.
+    those of Y, or from ``chroma`` on where that is an address. ``full_range`` and ``bt709`` say how NV12 becomes RGB.
+    ``owner`` keeps the memory alive. ``stream`` is the handle of the CUDA stream that may still be at work on it, which
+    the GPU then waits for (``None``: the picture is there).
     """
 
     address: int
@@ -28,21 +31,23 @@ class DeviceFrame:
     bt709: bool = False
     full_range: bool = False
     owner: Any = None
+    chroma: int = 0
+    stream: int | None = None
 
 
 def device_frame(tensor: Any, layout: str = "rgb", bt709: bool = False, full_range: bool = False) -> DeviceFrame:
     """The frame in a tensor on the GPU, by ``__cuda_array_interface__`` or DLPack, without a copy.
 
-    The producer's work on the tensor must be finished. Raises ``ImageError`` for anything else than a uint8 picture of
-    the given ``layout`` whose pixels lie next to each other.
+    What the producer has queued on the stream that it names is waited for, on the GPU. Raises ``ImageError`` for
+    anything else than a uint8 picture of the given ``layout`` whose pixels lie next to each other.
     """
     if layout not in FORMATS:
         raise ImageError(f"layout: expected one of {', '.join(FORMATS)}, found `{layout}`")
     if hasattr(tensor, "__cuda_array_interface__"):
         address, shape, strides = _from_interface(tensor.__cuda_array_interface__)
-        owner = tensor
+        owner, stream = tensor, tensor.__cuda_array_interface__.get("stream")
     elif hasattr(tensor, "__dlpack__"):
-        owner = tensor.__dlpack__()
+        owner, stream = tensor.__dlpack__(), LEGACY_STREAM  # what a producer takes for granted unless told otherwise
         address, shape, strides = _from_capsule(owner)
     else:
         raise ImageError(f"expected a tensor on a GPU, found {type(tensor).__name__}")
@@ -53,7 +58,7 @@ def device_frame(tensor: Any, layout: str = "rgb", bt709: bool = False, full_ran
             f"expected {kind} with its pixels next to each other, found {list(shape)} with strides {strides}"
         )
     height = shape[0] if layout != "nv12" else shape[0] * 2 // 3
-    return DeviceFrame(address, shape[1], height, strides[0], layout, bt709, full_range, owner)
+    return DeviceFrame(address, shape[1], height, strides[0], layout, bt709, full_range, owner, stream=stream)
 
 
 def _from_interface(interface: dict[str, Any]) -> tuple[int, tuple[int, ...], tuple[int, ...]]:

@@ -1,7 +1,7 @@
-"""Where a frame's answers lie: one block of the GPU's memory that comes down in one copy.
+"""Where the answers of frames that are answered together lie: one block of the GPU's memory, down in one copy.
 
-The number of faces, then every output of the attribute network for the largest bucket, then the faces themselves: a
-copy of the block's beginning holds all attributes and as many faces as it is long.
+The number of faces of each frame, then every output of the attribute network for the largest bucket, then the faces
+themselves, frame by frame: a copy of the block's beginning holds all attributes and as many faces as it is long.
 """
 
 from __future__ import annotations
@@ -22,13 +22,21 @@ from edgeface.types import Attributes, Faces
 
 BUCKETS = (1, 2, 4, 8, 16, 32)
 """How many faces a captured sequence answers; more are answered in rounds."""
+TOGETHER = 8
+"""The most frames that are answered together."""
 _HEADS = tuple(item.name for item in fields(Attributes))
 _ALIGNMENT = 256
 
 
-def bucket_for(count: int) -> int:
+def bucket_for(count: int, buckets: tuple[int, ...] = BUCKETS) -> int:
     """The smallest bucket that holds ``count`` faces, or the largest."""
-    return next((bucket for bucket in BUCKETS if bucket >= count), BUCKETS[-1])
+    return next((bucket for bucket in buckets if bucket >= count), buckets[-1])
+
+
+def buckets_of(batches: tuple[int, int]) -> tuple[int, ...]:
+    """The buckets of a network that takes batches from the first to the second number."""
+    smallest, largest = batches
+    return tuple(bucket for bucket in BUCKETS if smallest <= bucket <= largest) or (min(largest, BUCKETS[-1]),)
 
 
 @dataclass(frozen=True)
@@ -60,33 +68,43 @@ class ResultLayout:
     @property
     def size(self) -> int:
         """Bytes of the whole block."""
-        return self.length(LIMIT)
+        return self.length(TOGETHER - 1, LIMIT)
 
-    def length(self, faces: int) -> int:
-        """Bytes of the beginning that holds everything about the first ``faces`` faces."""
-        return self.faces + FACE_BYTES * min(faces, LIMIT)
+    def length(self, frame: int, faces: int) -> int:
+        """Bytes of the beginning that holds all attributes and the first ``faces`` faces of this and earlier frames."""
+        return self.faces_at(frame) + FACE_BYTES * min(faces, LIMIT)
+
+    def faces_at(self, frame: int) -> int:
+        """Offset of the faces of the frame of this number."""
+        return self.faces + FACE_BYTES * LIMIT * frame
+
+    @staticmethod
+    def count_at(frame: int) -> int:
+        """Offset of how many faces the frame has."""
+        return 4 * frame
 
     def addresses(self, block: int) -> dict[str, int]:
         """The address of every output in a block."""
         return {name: block + offset for name, (_, offset) in self.outputs.items()}
 
-    def count(self, block: NDArray[np.uint8]) -> int:
+    def count(self, block: NDArray[np.uint8], frame: int = 0) -> int:
         """How many faces the frame has."""
-        return int(block[:4].view(np.int32)[0])
+        return int(block[self.count_at(frame) :][:4].view(np.int32)[0])
 
-    def read_faces(self, block: NDArray[np.uint8], first: int, end: int) -> Faces:
-        """Faces from ``first`` up to ``end``."""
-        part = block[self.faces + FACE_BYTES * first : self.faces + FACE_BYTES * end]
-        rows = part.view(np.float32).reshape(-1, FACE_FLOATS)
+    def read_faces(self, block: NDArray[np.uint8], frame: int, count: int) -> Faces:
+        """The first ``count`` faces of the frame."""
+        start = self.faces_at(frame)
+        rows = block[start : start + FACE_BYTES * count].view(np.float32).reshape(-1, FACE_FLOATS)
         return Faces(rows[:, :4], rows[:, 4], rows[:, 5:].reshape(-1, 5, 2))
 
-    def read_attributes(self, block: NDArray[np.uint8], count: int) -> Attributes:
-        """The heads of the first ``count`` crops of the round; NaN for a head that the network lacks."""
-        given = {name: self._output(block, name, count) for name in self.heads}
+    def read_attributes(self, block: NDArray[np.uint8], count: int, first: int = 0) -> Attributes:
+        """The heads of ``count`` crops of the round from ``first`` on; NaN for a head that the network lacks."""
+        given = {name: self._output(block, name, first, count) for name in self.heads}
         return dataclasses.replace(Attributes.unknown(count), **given)
 
-    def _output(self, block: NDArray[np.uint8], name: str, count: int) -> NDArray[np.float32]:
+    def _output(self, block: NDArray[np.uint8], name: str, first: int, count: int) -> NDArray[np.float32]:
         info, offset = self.outputs[name]
         shape = (count, *(size or 0 for size in info.shape[1:]))
-        size = math.prod(shape) * info.dtype.itemsize
-        return np.asarray(block[offset : offset + size].view(info.dtype).reshape(shape), np.float32)
+        size = math.prod(shape[1:]) * info.dtype.itemsize
+        rows = block[offset + size * first : offset + size * (first + count)]
+        return np.asarray(rows.view(info.dtype).reshape(shape), np.float32)

@@ -8,13 +8,11 @@ from numpy.typing import NDArray
 from edgeface.runtime.cuda_context import Context, PinnedBuffer
 from edgeface.types import Image
 
-_SLOTS = 3
-
 
 class FrameRing:
     """Pinned memory for some frames of one size, mapped into the GPU where host and GPU share their memory."""
 
-    def __init__(self, context: Context, width: int, height: int, slots: int = _SLOTS) -> None:
+    def __init__(self, context: Context, width: int, height: int, slots: int) -> None:
         size = 3 * width * height
         self._slots = [PinnedBuffer(context, size, mapped=context.shares_memory) for _ in range(slots)]
         self._views = [slot.array[:size].reshape(height, width, 3) for slot in self._slots]

@@ -10,6 +10,7 @@ import ctypes
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from numpy.typing import NDArray
@@ -31,8 +32,11 @@ class Gpu:
     memory_mb: int
 
 
-def find_gpu() -> Gpu:
-    """The GPU that engines are built for and run on. Raises ``BackendError`` with the reason where there is none."""
+def find_gpu(index: int = 0) -> Gpu:
+    """GPU ``index``, by default the one that engines are built for and run on.
+
+    Raises ``BackendError`` with the reason where there is none.
+    """
     try:
         driver = ctypes.CDLL(_DRIVER)
     except OSError as error:
@@ -41,7 +45,9 @@ def find_gpu() -> Gpu:
     code = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
     if code or not count.value:
         raise BackendError(f"no NVIDIA GPU here: the driver finds none (code {code})")
-    driver.cuDeviceGet(ctypes.byref(device), 0)
+    if not 0 <= index < count.value:
+        raise BackendError(f"no GPU {index} here: found {count.value}, counted from 0")
+    driver.cuDeviceGet(ctypes.byref(device), index)
     driver.cuDriverGetVersion(ctypes.byref(version))
     name, size = ctypes.create_string_buffer(256), ctypes.c_size_t()
     driver.cuDeviceGetName(name, len(name), device)
@@ -55,6 +61,21 @@ def _attribute(driver: Any, device: ctypes.c_int, which: int) -> int:
     value = ctypes.c_int()
     driver.cuDeviceGetAttribute(ctypes.byref(value), which, device)
     return value.value
+
+
+@cache
+def keep_context(index: int = 0) -> None:
+    """Hold the primary context of GPU ``index`` until the process ends.
+
+    The CUDA runtime inside TensorRT keeps modules and handles of that context. It would be destroyed with its last user
+    (cuDevicePrimaryCtxRelease), and the next engine of the process would find handles of a context that is gone.
+    """
+    driver = ctypes.CDLL(_DRIVER)
+    device, context = ctypes.c_int(), ctypes.c_void_p()
+    code = driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), index)
+    code = code or driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
+    if code:
+        raise BackendError(f"no CUDA context on GPU {index}: the driver fails with code {code}")
 
 
 class Device:

@@ -1,4 +1,4 @@
-"""What lives in a GPU's context: buffers, pinned memory, streams, events, kernels and graphs, freed on every way out.
+"""A GPU's context and what lives in it: buffers, pinned memory, kernels (and ``cuda_stream``), freed on every way out.
 
 One thread owns the context: the one that made it. Every copy and every wait goes into the context's ledger.
 """
@@ -9,21 +9,16 @@ import ctypes
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import BackendError
 from edgeface.runtime.cuda_driver import Driver
-from edgeface.runtime.ledger import ACROSS, DOWN, UP, WAIT, CopyLedger, Entry
+from edgeface.runtime.ledger import CopyLedger
 
 _MAJOR, _MINOR, _INTEGRATED = 75, 76, 18  # CU_DEVICE_ATTRIBUTE_… in cuda.h
-_MAPPED, _NON_BLOCKING, _THREAD_LOCAL = 2, 1, 1  # CU_MEMHOSTALLOC_DEVICEMAP, CU_STREAM_…, CU_STREAM_CAPTURE_MODE_…
-_TIMED = 0  # CU_EVENT_DEFAULT
-
-Grid = tuple[int, int, int]
+_MAPPED = 2  # CU_MEMHOSTALLOC_DEVICEMAP
 
 
 class Context:
@@ -68,7 +63,7 @@ class Context:
     def _attribute(self, which: int) -> int:
         return int(self.driver.number("cuDeviceGetAttribute", which, self._device))
 
-    def call(self, name: str, *arguments: Any) -> None:
+    def call(self, name: str, *arguments: object) -> None:
         """A driver call on the thread that owns the context. Raises ``BackendError`` on another one."""
         if not self._handle:
             raise BackendError("this CUDA context is closed")
@@ -76,7 +71,7 @@ class Context:
             raise BackendError("this CUDA context belongs to the thread that made it: hand the work to that thread")
         self.driver.call(name, *arguments)
 
-    def handle(self, name: str, *arguments: Any) -> int:
+    def handle(self, name: str, *arguments: object) -> int:
         made = ctypes.c_void_p()
         self.call(name, ctypes.byref(made), *arguments)
         return made.value or 0
@@ -100,7 +95,8 @@ class Context:
             yield
         except BaseException:
             for key in sorted((key for key in self._releases if key >= first), reverse=True):
-                self._releases.pop(key)()
+                with suppress(BackendError):  # the first error is the one to raise
+                    self._releases.pop(key)()
             raise
 
     def free_bytes(self) -> int:
@@ -110,15 +106,24 @@ class Context:
         return free.value
 
     def close(self) -> None:
-        """Free all that was made here, the latest first; closing twice is harmless."""
+        """Free all that was made here, the latest first; closing twice is harmless.
+
+        What cannot be freed holds up nothing else: after a kernel has failed, the driver refuses every call, and the
+        error that says so was raised where it happened. Raises ``BackendError`` on another thread than the owner's.
+        """
         if not self._handle:
             return
-        try:
-            while self._releases:
+        if threading.get_ident() != self._thread:
+            raise BackendError("this CUDA context belongs to the thread that made it: close it there")
+        with suppress(BackendError):
+            self.call("cuCtxSynchronize")  # copies may be under way still, in memory that is freed next
+        while self._releases:
+            with suppress(BackendError):
                 self._releases.pop(max(self._releases))()
-        finally:
-            self._handle = 0
+        self._handle = 0
+        with suppress(BackendError):
             self.driver.call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+        with suppress(BackendError):
             self.driver.call("cuDevicePrimaryCtxRelease_v2", self._device)
 
     def __enter__(self) -> Context:
@@ -173,106 +178,3 @@ class Kernels:
         self.functions: Mapping[str, int] = {
             name: context.handle("cuModuleGetFunction", module, name.encode()) for name in names
         }
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A captured sequence of work and the copies it makes at every launch."""
-
-    handle: int
-    copies: list[Entry]
-    free: Callable[[], None]
-
-
-class Stream:
-    """Work in order. ``handle`` is the stream as TensorRT takes it."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._ledger = context.ledger
-        self.handle = context.handle("cuStreamCreate", _NON_BLOCKING)
-        self.free = context.on_close(lambda: context.call("cuStreamDestroy_v2", self.handle))
-
-    def upload(self, address: int, pinned: PinnedBuffer, size: int, offset: int = 0) -> None:
-        """Queue a copy of ``size`` bytes to the device; the pinned bytes must stay until ``synchronize``."""
-        self._context.call("cuMemcpyHtoDAsync_v2", address, pinned.pointer + offset, size, self.handle)
-        self._ledger.record(UP, size)
-
-    def download(self, pinned: PinnedBuffer, address: int, size: int, offset: int = 0) -> None:
-        """Queue a copy of ``size`` bytes to the host, there after ``synchronize``."""
-        self._context.call("cuMemcpyDtoHAsync_v2", pinned.pointer + offset, address, size, self.handle)
-        self._ledger.record(DOWN, size)
-
-    def copy(self, target: int, source: int, size: int) -> None:
-        """Queue a copy inside the device."""
-        self._context.call("cuMemcpyDtoDAsync_v2", target, source, size, self.handle)
-        self._ledger.record(ACROSS, size)
-
-    def clear(self, address: int, words: int) -> None:
-        """Queue zeros into ``words`` 32-bit words."""
-        self._context.call("cuMemsetD32Async", address, 0, words, self.handle)
-
-    def launch(self, function: int, blocks: Grid, threads: Grid, arguments: NDArray[Any]) -> None:
-        """Queue a kernel whose one parameter is the struct that ``arguments`` (a structured scalar array) holds."""
-        pointer = ctypes.c_void_p(arguments.ctypes.data)
-        self._context.call("cuLaunchKernel", function, *blocks, *threads, 0, self.handle, ctypes.byref(pointer), None)
-
-    def record(self, event: Event) -> None:
-        """Queue the taking of a time."""
-        self._context.call("cuEventRecord", event.handle, self.handle)
-
-    def synchronize(self) -> None:
-        """Wait for everything queued."""
-        self._context.call("cuStreamSynchronize", self.handle)
-        self._ledger.record(WAIT)
-
-    @contextmanager
-    def capture(self) -> Iterator[list[Graph]]:
-        """Work queued in here is not run but becomes the one graph in the list afterwards."""
-        made: list[Graph] = []
-        self._context.call("cuStreamBeginCapture_v2", self.handle, _THREAD_LOCAL)
-        try:
-            with self._ledger.capturing() as copies:
-                yield made
-        except BaseException:
-            self._abandon_capture()
-            raise
-        made.append(self._instantiated(self._end_capture(), copies))
-
-    def _end_capture(self) -> ctypes.c_void_p:
-        graph = ctypes.c_void_p()
-        self._context.call("cuStreamEndCapture", self.handle, ctypes.byref(graph))
-        return graph
-
-    def _abandon_capture(self) -> None:
-        """Have the stream leave its capture, which the failed call may have ended already."""
-        with suppress(BackendError):
-            self._context.call("cuGraphDestroy", self._end_capture())
-
-    def _instantiated(self, graph: ctypes.c_void_p, copies: list[Entry]) -> Graph:
-        context = self._context
-        try:
-            handle = context.handle("cuGraphInstantiateWithFlags", graph, 0)
-        finally:
-            context.call("cuGraphDestroy", graph)
-        return Graph(handle, copies, context.on_close(lambda: context.call("cuGraphExecDestroy", handle)))
-
-    def launch_graph(self, graph: Graph) -> None:
-        """Queue all of a captured sequence with one call."""
-        self._context.call("cuGraphLaunch", graph.handle, self.handle)
-        self._ledger.replay(graph.copies)
-
-
-class Event:
-    """A moment in a stream."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self.handle = context.handle("cuEventCreate", _TIMED)
-        self.free = context.on_close(lambda: context.call("cuEventDestroy_v2", self.handle))
-
-    def ms_since(self, earlier: Event) -> float:
-        """Milliseconds between two recorded events of a stream that has been waited for."""
-        taken = ctypes.c_float()
-        self._context.call("cuEventElapsedTime", ctypes.byref(taken), earlier.handle, self.handle)
-        return float(taken.value)

@@ -17,6 +17,10 @@ class DeviceCall(Protocol):
         """Queue one inference; nothing is allocated or waited for after the first. Raises ``BackendError``."""
         ...
 
+    def close(self) -> None:
+        """Let go of what the call holds, while the GPU's context is there; closing twice is harmless."""
+        ...
+
 
 class DeviceEngine(Protocol):
     """A loaded network on one GPU, used by the thread that owns the GPU's context."""
@@ -29,6 +33,16 @@ class DeviceEngine(Protocol):
 
     @property
     def device(self) -> str: ...
+
+    @property
+    def batches(self) -> tuple[int, int]:
+        """The smallest and largest batch it takes."""
+        ...
+
+    @property
+    def capturable(self) -> bool:
+        """Whether its calls may become part of a captured graph."""
+        ...
 
     def bind(self, shapes: Mapping[str, Shape], addresses: Mapping[str, int]) -> DeviceCall:
         """A call for inputs of these ``shapes`` with every tensor at its address, inputs and outputs alike.

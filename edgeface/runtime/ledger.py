@@ -6,7 +6,7 @@ A copy inside a captured graph is written down once, when it is captured, and co
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableSequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -30,9 +30,10 @@ class Entry:
 
 @dataclass
 class FrameCopies:
-    """The events of one frame, in order."""
+    """The events of one frame, or of frames that were answered together, in order."""
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: MutableSequence[Entry] = field(default_factory=list)
+    pictures: int = 1
 
     def calls(self, kind: str, stage: str | None = None) -> int:
         return sum(entry.kind == kind and stage in (None, entry.stage) for entry in self.entries)
@@ -65,28 +66,33 @@ NO_UPLOAD = Budget({DOWN: 1, WAIT: 1, LAUNCH: 1})
 """A frame that is in the device's memory already, or in memory that host and device share."""
 
 
+def one_copy_each(pictures: int) -> Budget:
+    """Frames of several streams answered together: each up once, all else once for all of them."""
+    return Budget({**ONE_COPY.calls, UP: pictures})
+
+
 class CopyLedger:
     """Collects the events of every frame; one for each pipeline, on its thread."""
 
     def __init__(self) -> None:
         self.frames: deque[FrameCopies] = deque(maxlen=_KEPT)
-        self.outside = FrameCopies()
+        self.outside = FrameCopies(deque(maxlen=_KEPT))
         self.count = 0
         self._current: FrameCopies | None = None
         self._captured: list[Entry] | None = None
         self._stage = "set-up"
 
     @contextmanager
-    def frame(self) -> Iterator[FrameCopies]:
-        """All events in here belong to one frame, which is kept also where it fails."""
+    def frame(self, pictures: int = 1) -> Iterator[FrameCopies]:
+        """All events in here belong to one frame, or to ``pictures`` answered together; kept also where it fails."""
         if self._current is not None:
             raise BackendError("the ledger's last frame has not ended")
-        self._current = FrameCopies()
+        self._current = FrameCopies(pictures=pictures)
         try:
             yield self._current
         finally:
             self.frames.append(self._current)
-            self.count += 1
+            self.count += pictures
             self._current = None
 
     @contextmanager
@@ -124,7 +130,7 @@ class CopyLedger:
 
     def per_frame(self) -> dict[str, dict[str, float]]:
         """Mean calls and bytes a frame of each kind, over the frames that are kept."""
-        count = max(len(self.frames), 1)
+        count = max(sum(frame.pictures for frame in self.frames), 1)
         return {
             kind: {
                 "calls": sum(frame.calls(kind) for frame in self.frames) / count,

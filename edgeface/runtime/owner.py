@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from edgeface.errors import BackendError
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+
+log = logging.getLogger("edgeface.owner")
 
 
 class Owner(Generic[_T]):
@@ -69,4 +72,7 @@ class Owner(Generic[_T]):
                 future.set_result(work(value))
             except BaseException as error:
                 future.set_exception(error)
-        free(value)
+        try:
+            free(value)
+        except Exception as error:  # nobody is left to raise it to: whoever closes may have an error of his own
+            log.warning("the %s could not free all it had: %s", self._thread.name, error)

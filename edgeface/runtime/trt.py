@@ -16,7 +16,7 @@ from edgeface import machine
 from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
 from edgeface.passport import Passport, check_passport
 from edgeface.runtime.base import Feed, TensorInfo, check_feed
-from edgeface.runtime.cuda import Device, find_gpu
+from edgeface.runtime.cuda import Device, find_gpu, keep_context
 
 try:
     import tensorrt as trt
@@ -156,9 +156,12 @@ class Log(trt.ILogger):  # type: ignore[misc, unused-ignore]
         return self.errors[0].strip().splitlines()[0][:300] if self.errors else "it gives no reason"
 
 
-def identity() -> dict[str, str]:
-    """What an engine is bound to: GPU, its generation, TensorRT's release. Raises ``BackendError`` without a GPU."""
-    gpu = find_gpu()
+def identity(index: int = 0) -> dict[str, str]:
+    """What an engine on GPU ``index`` is bound to: GPU, its generation, TensorRT's release.
+
+    Raises ``BackendError`` without that GPU.
+    """
+    gpu = find_gpu(index)
     return {"gpu": gpu.name, "compute_capability": gpu.compute_capability, "tensorrt": trt.__version__}
 
 
@@ -179,8 +182,9 @@ def _opened(path: Path, passport: Passport, log: Log) -> tuple[trt.ICudaEngine, 
     return engine, context
 
 
-def load(engine: bytes, log: Log, version_compatible: bool) -> trt.ICudaEngine | None:
+def load(engine: bytes, log: Log, version_compatible: bool, index: int = 0) -> trt.ICudaEngine | None:
     """The engine, or ``None`` where this TensorRT or GPU refuses it; ``log`` then knows why."""
+    keep_context(index)
     runtime = trt.Runtime(log)
     runtime.engine_host_code_allowed = version_compatible  # such an engine brings its own lean runtime
     return runtime.deserialize_cuda_engine(engine)

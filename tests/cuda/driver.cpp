@@ -1,5 +1,7 @@
 // A CUDA driver that runs the real kernels.cu on the CPU. Streams keep their work until somebody waits, so that what is
-// read too early is wrong here as well; memory is counted and limited; a module is any image that begins with a name.
+// read too early is wrong here as well; memory is counted and limited, and what is freed is overwritten; a capture is
+// spoilt by what may not happen during one; every piece of work takes a microsecond; a module is any image that begins
+// with a name.
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -12,7 +14,8 @@
 #undef cuEventElapsedTime  // CUDA 13 renames it for new programs; drivers keep the old name
 #else
 enum CUresult { CUDA_SUCCESS, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERROR_NO_BINARY_FOR_GPU = 209,
-                CUDA_ERROR_NOT_FOUND = 500, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED = 901 };
+                CUDA_ERROR_NOT_FOUND = 500, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900,
+                CUDA_ERROR_STREAM_CAPTURE_INVALIDATED = 901 };
 enum CUdevice_attribute : int {};
 enum CUstreamCaptureMode : int {};
 using CUdevice = int;
@@ -38,6 +41,7 @@ using Works = std::vector<Work>;
 struct CUstream_st {
     Works queue;
     Works* captured = nullptr;
+    bool spoilt = false;
 };
 struct CUgraph_st {
     Works works;
@@ -47,6 +51,7 @@ struct CUgraphExec_st {
 };
 struct CUevent_st {
     int moment = 0;
+    CUstream stream = nullptr;  // what it was recorded in
 };
 struct Launch {
     emulated::Index blocks, threads;
@@ -61,7 +66,10 @@ namespace {
 constexpr unsigned kWarp = 32;
 std::map<void*, std::size_t> allocations;
 std::size_t used = 0, limit = std::size_t{1} << 32;
-int retained = 0, pushed = 0, moment = 0, version = 12040, live = 0;
+int pending = 0, retained = 0, pushed = 0, moment = 0, version = 12040, live = 0;
+CUstream_st legacy;                  // the default stream, whose handles are the numbers 0 to 2
+CUstream_st* capturing = nullptr;    // of any thread: the emulated driver has one
+std::string failing;                 // the function that fails next time
 
 template <typename Arguments>
 void run_block(void (*kernel)(Arguments), const Arguments& arguments, emulated::Index block, emulated::Index size,
@@ -114,13 +122,38 @@ std::map<std::string, CUfunc_st>& functions() {
     return all;
 }
 
+CUstream real(CUstream stream) { return reinterpret_cast<std::uintptr_t>(stream) <= 2 ? &legacy : stream; }
+
 void submit(CUstream stream, Work work) {
-    (stream->captured ? *stream->captured : stream->queue).push_back(std::move(work));
+    if (!real(stream)->captured) ++pending;
+    (real(stream)->captured ? *stream->captured : real(stream)->queue).push_back(std::move(work));
+}
+
+void drain(CUstream stream) {
+    const Works works = std::move(real(stream)->queue);
+    real(stream)->queue.clear();
+    for (const Work& work : works) {
+        work();
+        ++moment;
+        --pending;
+    }
+}
+
+// Whether a call comes at the wrong time; a capture that is going on is worth nothing after it.
+bool spoils_capture() {
+    if (capturing) capturing->spoilt = true;
+    return capturing;
+}
+
+bool fails(const char* name) {
+    if (failing != name) return false;
+    failing.clear();
+    return true;
 }
 
 void* allocate(std::size_t size) {
-    if (used + size > limit) return nullptr;
-    void* memory = std::malloc(size);
+    if (spoils_capture() || used + size > limit) return nullptr;
+    void* memory = std::aligned_alloc(256, (size + 255) / 256 * 256);  // as the driver aligns
     std::memset(memory, 0xA5, size);
     allocations[memory] = size;
     used += size;
@@ -131,6 +164,7 @@ void* allocate(std::size_t size) {
 CUresult release(void* memory) {
     const auto found = allocations.find(memory);
     if (found == allocations.end()) return CUDA_ERROR_INVALID_VALUE;
+    if (spoils_capture()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     std::memset(memory, 0x5A, found->second);
     used -= found->second;
     allocations.erase(found);
@@ -163,6 +197,9 @@ extern "C" {
 // What the tests set and ask: the memory there is, the driver's version, and how many things are still alive.
 void emulated_limit(std::size_t bytes) { limit = bytes; }
 void emulated_version(int wanted) { version = wanted; }
+void emulated_fail(const char* name) { failing = name; }
+int emulated_capturing() { return capturing != nullptr; }
+int emulated_pending() { return pending; }
 int emulated_live() { return live + retained + pushed; }
 int emulated_argument_bytes(const char* kernel) { return static_cast<int>(functions().at(kernel).size); }
 
@@ -191,6 +228,7 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice) {
 CUresult cuDevicePrimaryCtxRelease_v2(CUdevice) { return --retained, CUDA_SUCCESS; }
 CUresult cuCtxPushCurrent_v2(CUcontext) { return ++pushed, CUDA_SUCCESS; }
 CUresult cuCtxPopCurrent_v2(CUcontext*) { return --pushed, CUDA_SUCCESS; }
+CUresult cuCtxSynchronize() { return spoils_capture() ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : CUDA_SUCCESS; }
 CUresult cuMemGetInfo_v2(std::size_t* free, std::size_t* total) {
     *free = limit - used;
     *total = limit;
@@ -226,23 +264,31 @@ CUresult cuLaunchHostFunc(CUstream stream, CUhostFn function, void* data) {
     return submit(stream, [=] { function(data); }), CUDA_SUCCESS;
 }
 CUresult cuStreamCreate(CUstream* stream, unsigned) { return made(stream); }
-CUresult cuStreamDestroy_v2(CUstream stream) { return gone(stream); }
+CUresult cuStreamDestroy_v2(CUstream stream) {
+    pending -= static_cast<int>(stream->queue.size());
+    return gone(stream);
+}
 CUresult cuStreamSynchronize(CUstream stream) {
-    if (stream->captured) return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
-    for (const Work& work : Works(std::move(stream->queue))) work();
-    stream->queue.clear();
-    ++moment;
-    return CUDA_SUCCESS;
+    if (fails("cuStreamSynchronize")) return CUDA_ERROR_INVALID_VALUE;
+    if (real(stream)->captured) return spoils_capture(), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+    return drain(stream), CUDA_SUCCESS;
+}
+CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned) {
+    return submit(stream, [=] { if (event->stream) drain(event->stream); }), CUDA_SUCCESS;
 }
 CUresult cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode) {
+    stream->spoilt = false;
+    capturing = stream;
     return stream->captured = new Works, CUDA_SUCCESS;
 }
 CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph) {
-    made(graph);
-    (*graph)->works = std::move(*stream->captured);
+    capturing = nullptr;
+    if (stream->spoilt) *graph = nullptr;
+    else made(graph);
+    if (!stream->spoilt) (*graph)->works = std::move(*stream->captured);
     delete stream->captured;
     stream->captured = nullptr;
-    return CUDA_SUCCESS;
+    return stream->spoilt ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED : CUDA_SUCCESS;
 }
 CUresult cuGraphInstantiateWithFlags(CUgraphExec* out, CUgraph graph, unsigned long long) {
     made(out);
@@ -257,14 +303,17 @@ CUresult cuGraphExecDestroy(CUgraphExec graph) { return gone(graph); }
 CUresult cuGraphDestroy(CUgraph graph) { return gone(graph); }
 CUresult cuEventCreate(CUevent* event, unsigned) { return made(event); }
 CUresult cuEventDestroy_v2(CUevent event) { return gone(event); }
-CUresult cuEventRecord(CUevent event, CUstream stream) {
-    return submit(stream, [=] { event->moment = ++moment; }), CUDA_SUCCESS;
+CUresult cuEventRecordWithFlags(CUevent event, CUstream stream, unsigned) {
+    event->stream = real(stream);
+    return submit(stream, [=] { event->moment = moment; }), CUDA_SUCCESS;
 }
+CUresult cuEventRecord(CUevent event, CUstream stream) { return cuEventRecordWithFlags(event, stream, 0); }
 CUresult cuEventElapsedTime(float* ms, CUevent start, CUevent end) {
-    *ms = static_cast<float>(end->moment - start->moment);
+    *ms = 1e-3f * static_cast<float>(end->moment - start->moment);
     return CUDA_SUCCESS;
 }
 CUresult cuModuleLoadData(CUmodule* module, const void* image) {
+    if (spoils_capture()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     if (std::strncmp(static_cast<const char*>(image), "emulated", 8) != 0) return CUDA_ERROR_NO_BINARY_FOR_GPU;
     *module = reinterpret_cast<CUmodule>(1);
     ++live;
@@ -280,6 +329,7 @@ CUresult cuModuleGetFunction(CUfunction* out, CUmodule, const char* name) {
 CUresult cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
                         unsigned bz, unsigned, CUstream stream, void** parameters, void**) {
     const auto* bytes = static_cast<const char*>(parameters[0]);
+    if (fails("cuLaunchKernel")) return CUDA_ERROR_INVALID_VALUE;
     if (!gx || !gy || !gz || !bx || !by || !bz || bx * by * bz > 1024) return CUDA_ERROR_INVALID_VALUE;
     const std::vector<char> packed(bytes, bytes + function->size);
     const Launch launch = {{gx, gy, gz}, {bx, by, bz}};

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from edgeface.artifact import atomic_path, cache_dir
+from edgeface.errors import BackendError
 from edgeface.runtime.base import Backend, TensorInfo
 from edgeface.runtime.cuda_context import Context
 from edgeface.runtime.cuda_driver import Driver
@@ -44,6 +45,7 @@ def library_path() -> Path:
 def library() -> Any:
     loaded = ctypes.CDLL(str(library_path()))
     loaded.emulated_limit.argtypes = [ctypes.c_size_t]
+    loaded.emulated_fail.argtypes = [ctypes.c_char_p]
     loaded.cuLaunchHostFunc.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
     return loaded
 
@@ -66,22 +68,38 @@ class EmulatedEngine:
 
     device = "emulated GPU"
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(
+        self,
+        backend: Backend,
+        batches: tuple[int, int] = (1, 64),
+        capturable: bool = True,
+        refuses_capture: bool = False,
+    ) -> None:
+        self._backend, self.batches, self.capturable = backend, batches, capturable
+        self._refuses_capture = refuses_capture
         self.inputs, self.outputs = backend.inputs, backend.outputs
         self.bound: list[tuple[int, ...]] = []
 
     def bind(self, shapes: Mapping[str, tuple[int, ...]], addresses: Mapping[str, int]) -> EmulatedCall:
+        count = shapes[self.inputs[0].name][0]
+        assert self.batches[0] <= count <= self.batches[1], f"a batch of {count}"
+        assert all(address % 256 == 0 for address in addresses.values()), "TensorRT's alignment"
         self.bound += shapes.values()
-        return EmulatedCall(self._backend, shapes, addresses)
+        return EmulatedCall(self._backend, shapes, addresses, self._refuses_capture)
 
     def close(self) -> None:
         self._backend.close()
 
 
 class EmulatedCall:
-    def __init__(self, backend: Backend, shapes: Mapping[str, tuple[int, ...]], addresses: Mapping[str, int]) -> None:
-        self._backend, self._addresses = backend, addresses
+    def __init__(
+        self,
+        backend: Backend,
+        shapes: Mapping[str, tuple[int, ...]],
+        addresses: Mapping[str, int],
+        refuses_capture: bool,
+    ) -> None:
+        self._backend, self._addresses, self._refuses_capture = backend, addresses, refuses_capture
         self._feed = {info.name: self._view(info, shapes[info.name]) for info in backend.inputs}
         self._callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._run)
 
@@ -96,4 +114,10 @@ class EmulatedCall:
             self._view(info, answers[info.name].shape)[...] = answers[info.name]
 
     def enqueue(self, stream: int) -> None:
+        if self._refuses_capture and library().emulated_capturing():
+            library().cuCtxSynchronize()  # spoils the capture
+            raise BackendError("this network waits in its middle")
         library().cuLaunchHostFunc(stream, ctypes.cast(self._callback, ctypes.c_void_p), None)
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 
 from edgeface.cuda import ARGUMENTS, arguments
 from edgeface.errors import BackendError
-from edgeface.runtime.cuda_context import Context, DeviceBuffer, Event, Kernels, PinnedBuffer, Stream
+from edgeface.runtime.cuda_context import Context, DeviceBuffer, Kernels, PinnedBuffer
 from edgeface.runtime.cuda_driver import Driver
+from edgeface.runtime.cuda_stream import Event, Stream
 from edgeface.runtime.ledger import DOWN, UP, WAIT
 from tests.cuda import emulated
 
@@ -49,6 +51,64 @@ def test_what_was_freed_by_hand_is_not_freed_again() -> None:
     context.close()
     context.close()
     assert emulated.alive() == 0
+
+
+def test_what_cannot_be_freed_holds_up_nothing_else() -> None:
+    context = emulated.context()
+    DeviceBuffer(context, 10), Stream(context)
+
+    def refuse() -> None:
+        raise BackendError("the driver refuses everything after a failed kernel")
+
+    context.on_close(refuse)
+    context.close()
+    assert emulated.alive() == 0
+
+
+def test_another_thread_may_not_close() -> None:
+    found: list[BaseException] = []
+
+    def close(context: Context) -> None:
+        try:
+            context.close()
+        except BackendError as error:
+            found.append(error)
+
+    with emulated.context() as context:
+        buffer = DeviceBuffer(context, 10)
+        thread = threading.Thread(target=close, args=(context,))
+        thread.start()
+        thread.join()
+        assert "close it there" in str(found[0])
+        buffer.free()
+    assert emulated.alive() == 0
+
+
+def test_a_capture_is_spoilt_by_an_allocation_and_the_stream_goes_on() -> None:
+    with emulated.context() as context:
+        stream, buffer = Stream(context), DeviceBuffer(context, 8)
+        with pytest.raises(BackendError), stream.capture():
+            stream.clear(buffer.address, 2)
+            DeviceBuffer(context, 8)
+        with stream.capture() as made:
+            assert not gc.isenabled(), "the collector might free somebody's tensor"
+            stream.clear(buffer.address, 2)
+        assert gc.isenabled()
+        stream.launch_graph(made[0])
+        stream.synchronize()
+
+
+def test_a_stream_waits_for_another_ones_work() -> None:
+    with emulated.context() as context:
+        ours, theirs = Stream(context), Stream(context)
+        buffer, host, back = DeviceBuffer(context, 8), PinnedBuffer(context, 8), PinnedBuffer(context, 8)
+        host.array[:] = 7
+        theirs.upload(buffer.address, host, 8)
+        ours.wait_for(theirs.handle)
+        ours.download(back, buffer.address, 8)
+        ours.synchronize()
+        assert back.array.tolist() == [7] * 8
+        assert context.ledger.outside.calls(WAIT) == 1
 
 
 def test_a_full_gpu_is_one_sentence_and_leaves_nothing() -> None:

@@ -59,6 +59,14 @@ def test_packed_tensors_need_not_say_so() -> None:
     assert device_frame(Capsule((7, 5, 3), None)).stride == 15
 
 
+@pytest.mark.parametrize("stream", [None, 1, 2, 4711])
+def test_the_producers_stream_is_kept(stream: int | None) -> None:
+    tensor = Interface((7, 5, 3))
+    tensor.__cuda_array_interface__["stream"] = stream
+    assert device_frame(tensor).stream == stream
+    assert device_frame(Capsule((7, 5, 3), None)).stream == 1, "DLPack: the legacy stream unless told otherwise"
+
+
 @given(st.integers(1, 3000))
 def test_nv12_holds_the_chroma_below(height: int) -> None:
     frame = device_frame(Interface((height + (height + 1) // 2, 640)), "nv12", bt709=True)

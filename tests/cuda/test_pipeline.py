@@ -19,8 +19,9 @@ from edgeface.pipeline.gpu import GpuPipeline
 from edgeface.pipeline.gpu_frames import DeviceFrame
 from edgeface.pipeline.gpu_layout import ResultLayout, bucket_for
 from edgeface.runtime.base import TensorInfo, open_backend
-from edgeface.runtime.cuda_context import Context, PinnedBuffer
-from edgeface.runtime.ledger import DOWN, LAUNCH, NO_UPLOAD, ONE_COPY, UP, WAIT
+from edgeface.runtime.cuda_context import Context, DeviceBuffer, PinnedBuffer
+from edgeface.runtime.cuda_stream import Stream
+from edgeface.runtime.ledger import DOWN, LAUNCH, NO_UPLOAD, ONE_COPY, UP, WAIT, one_copy_each
 from edgeface.types import Attributes, Faces
 from tests.conftest import ROOT
 from tests.cuda import emulated
@@ -29,8 +30,8 @@ DETECTOR, NETWORK = shipped_model("detector.onnx"), shipped_model("attributes.on
 PORTRAITS = sorted((ROOT / "edgeface" / "assets" / "photos").glob("*.jpg"))
 
 
-def engine(path: Path) -> emulated.EmulatedEngine:
-    return emulated.EmulatedEngine(open_backend(path, 1))
+def engine(path: Path, batches: tuple[int, int] = (1, 64)) -> emulated.EmulatedEngine:
+    return emulated.EmulatedEngine(open_backend(path, 1), batches)
 
 
 def open_pipeline(context: Context, **settings: object) -> GpuPipeline:
@@ -177,6 +178,42 @@ def test_memory_stays_flat(context: Context, portrait: np.ndarray) -> None:
     assert (emulated.alive(), context.free_bytes()) == (alive, free)
 
 
+def test_frames_of_several_streams_are_answered_together(context: Context, portrait: np.ndarray) -> None:
+    flipped = np.ascontiguousarray(portrait[:, ::-1])
+    streams = [np.tile(portrait, (1, 2, 1)), np.full((256, 512, 3), 128, np.uint8), np.hstack([flipped, portrait])]
+    wanted = [by_cpu(image) for image in streams]
+    assert [len(faces) for faces, _ in wanted] == [2, 0, 2]
+    pipeline = open_pipeline(context)
+    for number in range(4):
+        for found, expected in zip(pipeline.answer(streams), wanted, strict=True):
+            assert_same(found, expected)
+        frame = context.ledger.frames[-1]
+        if number > 1:
+            one_copy_each(3).check(frame)
+            assert frame.pictures == 3 and frame.calls(UP) == 3 and frame.calls(LAUNCH) == 1
+    for found, expected in zip(pipeline.answer(streams[::-1]), wanted[::-1], strict=True):
+        assert_same(found, expected)
+
+
+def test_streams_of_different_shapes_and_crowds(context: Context, portrait: np.ndarray) -> None:
+    streams = [portrait, crowd(portrait, 7, 6), portrait[::2, ::2].copy(), np.tile(portrait, (1, 2, 1)), portrait]
+    pipeline = open_pipeline(context, score_threshold=0.3)
+    wanted = [by_cpu(image, score_threshold=0.3) for image in streams]
+    for _ in range(3):
+        for found, expected in zip(pipeline.answer(streams), wanted, strict=True):
+            assert_same(found, expected)
+
+
+def test_no_more_go_together_than_the_detector_takes(context: Context, portrait: np.ndarray) -> None:
+    detector = engine(DETECTOR, (1, 2))
+    specs = detector_spec(DETECTOR), model_spec(NETWORK)
+    pipeline = GpuPipeline(context, emulated.IMAGE, detector, specs[0], engine(NETWORK), specs[1])
+    assert pipeline.together == 2
+    assert len(pipeline.answer([portrait] * 5)) == 5
+    assert [frame.pictures for frame in context.ledger.frames] == [2, 2, 1]
+    assert pipeline.answer([]) == []
+
+
 def test_two_pipelines_in_one_process(portrait: np.ndarray) -> None:
     wanted = by_cpu(portrait)
     with emulated.context() as first, emulated.context() as second:
@@ -201,12 +238,86 @@ def test_a_full_gpu_leaves_a_pipeline_that_works(context: Context, portrait: np.
     assert_same(pipeline(portrait), by_cpu(portrait))
 
 
-def test_stages_are_timed(context: Context, portrait: np.ndarray) -> None:
+def test_what_fails_half_way_has_ended_when_it_is_raised(context: Context, portrait: np.ndarray) -> None:
+    pipeline, wanted = open_pipeline(context, graphs=False), by_cpu(portrait)
+    pipeline(portrait)
+    for name in (b"cuLaunchKernel", b"cuStreamSynchronize"):
+        emulated.library().emulated_fail(name)
+        with pytest.raises(BackendError, match=name.decode()):
+            pipeline(portrait)
+        assert emulated.library().emulated_pending() == 0, "nothing may still work on memory that is used again"
+        assert_same(pipeline(portrait), wanted)
+
+
+def test_a_network_that_cannot_be_captured_is_launched_step_by_step(
+    context: Context, portrait: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    for refusing in (False, True):
+        networks = [
+            emulated.EmulatedEngine(open_backend(path, 1), capturable=refusing, refuses_capture=refusing)
+            for path in (DETECTOR, NETWORK)
+        ]
+        specs = detector_spec(DETECTOR), model_spec(NETWORK)
+        pipeline = GpuPipeline(context, emulated.IMAGE, networks[0], specs[0], networks[1], specs[1])
+        for _ in range(3):
+            assert_same(pipeline(portrait), by_cpu(portrait))
+            assert context.ledger.frames[-1].calls(LAUNCH) == 0
+        assert not pipeline.captures
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("no CUDA graphs, every stage is launched by itself: this network waits")
+
+
+def test_buckets_stay_within_what_the_networks_take(context: Context, portrait: np.ndarray) -> None:
+    image = crowd(portrait, 4, 3)
+    networks = emulated.EmulatedEngine(open_backend(DETECTOR, 1), (1, 1)), engine(NETWORK, (1, 5))
+    specs = detector_spec(DETECTOR), model_spec(NETWORK)
+    settings = {"score_threshold": 0.3}
+    pipeline = GpuPipeline(context, emulated.IMAGE, networks[0], specs[0], networks[1], specs[1], **settings)
+    wanted = by_cpu(image, **settings)
+    assert len(wanted[0]) > 5 and pipeline.together == 1
+    for _ in range(3):
+        assert_same(pipeline(image), wanted)
+    assert {shape[0] for shape in networks[1].bound} <= {1, 2, 4}
+
+
+def test_a_frame_that_another_stream_is_still_making_is_waited_for(context: Context, portrait: np.ndarray) -> None:
     height, width = portrait.shape[:2]
-    pinned = PinnedBuffer(context, portrait.nbytes, mapped=True)
-    pinned.array[:] = portrait.ravel()
-    times = open_pipeline(context).stage_ms(DeviceFrame(pinned.address, width, height, 3 * width), 3)
-    assert list(times) == ["detect", "attributes", "download"] and min(times.values()) > 0
+    pipeline, wanted, producer = open_pipeline(context), by_cpu(portrait), Stream(context)
+    source, made = PinnedBuffer(context, portrait.nbytes), DeviceBuffer(context, portrait.nbytes)
+    source.array[:] = portrait.ravel()
+    for _ in range(3):
+        producer.clear(made.address, portrait.nbytes // 4)
+        producer.upload(made.address, source, portrait.nbytes)
+        frame = DeviceFrame(made.address, width, height, 3 * width, stream=producer.handle)
+        assert_same(pipeline(frame), wanted)
+        assert context.ledger.frames[-1].calls(WAIT) == 1, "on the GPU, not by the host"
+
+
+def test_the_chroma_of_a_surface_may_lie_elsewhere(context: Context, portrait: np.ndarray) -> None:
+    import cv2
+
+    height, width = portrait.shape[:2]
+    planar = cv2.cvtColor(portrait, cv2.COLOR_RGB2YUV_I420)
+    luma, chroma = (PinnedBuffer(context, size, mapped=True) for size in (height * width, height * width // 2))
+    luma.array[:] = planar[:height].ravel()
+    chroma.array[:] = planar[height:].reshape(2, -1).T.ravel()
+    surface = DeviceFrame(luma.address, width, height, width, "nv12", chroma=chroma.address)
+    found, wanted = open_pipeline(context)(surface), by_cpu(cv2.cvtColor(planar, cv2.COLOR_YUV2RGB_I420))
+    np.testing.assert_allclose(found[0].boxes, wanted[0].boxes, atol=1)
+    np.testing.assert_allclose(found[1].age, wanted[1].age, atol=1)
+
+
+def test_sizes_beyond_the_latest_are_freed(context: Context, portrait: np.ndarray) -> None:
+    pipeline = open_pipeline(context)
+    sizes = [(64 + 8 * step, 96) for step in range(7)]
+    free = []
+    for _ in range(3):
+        for width, height in sizes:
+            pipeline(np.zeros((height, width, 3), np.uint8))
+        free.append(context.free_bytes())
+    assert free[1] == free[2]
+    pipeline.close()
+    pipeline(portrait)
 
 
 def test_another_detector_is_refused(context: Context) -> None:

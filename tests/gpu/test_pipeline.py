@@ -15,25 +15,28 @@ import pytest
 
 from edgeface.api import FaceAnalyzer
 from edgeface.artifact import detector_spec, model_spec
+from edgeface.bench_gpu import gpu_cost
 from edgeface.build import Order, build_engine
 from edgeface.cuda import ARGUMENTS
 from edgeface.demo_clip import demo_frames, portraits
 from edgeface.errors import BackendError, EdgefaceError
 from edgeface.pipeline.detect import shipped_model
-from edgeface.pipeline.gpu import GpuPipeline
+from edgeface.pipeline.gpu import STAGES, GpuPipeline
 from edgeface.pipeline.gpu_analyzer import GpuAnalyzer, engine_parts
 from edgeface.pipeline.gpu_frames import DeviceFrame, device_frame
-from edgeface.pipeline.gpu_stages import Launcher
+from edgeface.pipeline.gpu_stages import Launcher, yuv_matrix
 from edgeface.recipe import Recipe
-from edgeface.runtime.cuda_context import Context, DeviceBuffer, Kernels, PinnedBuffer, Stream
+from edgeface.runtime.cuda_context import Context, DeviceBuffer, Kernels, PinnedBuffer
+from edgeface.runtime.cuda_stream import Stream
 from edgeface.runtime.kernels import compiled
-from edgeface.runtime.ledger import LAUNCH, NO_UPLOAD, ONE_COPY
+from edgeface.runtime.ledger import LAUNCH, NO_UPLOAD, ONE_COPY, one_copy_each
 from edgeface.types import Attributes, Faces
 
 pytestmark = pytest.mark.gpu
 
 BOX_PX, AGE_YEARS = 1.0, 0.5
 FRAMES = 10_000
+DETECTORS_BATCH = 4
 Answer = tuple[Faces, Attributes]
 
 
@@ -51,7 +54,7 @@ def gpu() -> None:
 def engines(gpu: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("engines")
     paths = []
-    for name, batch in (("detector", 1), ("attributes", 32)):
+    for name, batch in (("detector", DETECTORS_BATCH), ("attributes", 32)):
         recipe = Recipe(target="tensorrt", precision="fp32", max_batch=batch)
         order = Order(shipped_model(f"{name}.onnx"), recipe, folder / f"{name}.engine", gate=False)
         paths.append(build_engine(order).path)
@@ -75,7 +78,7 @@ def open_pipeline(context: Context, engines: tuple[Path, Path]) -> GpuPipeline:
     from edgeface.runtime.trt_device import TrtDeviceEngine
 
     detector, attributes = engines
-    networks = TrtDeviceEngine(detector), TrtDeviceEngine(attributes)
+    networks = TrtDeviceEngine(detector), TrtDeviceEngine(attributes)  # the pipeline's bindings keep them alive
     specs = detector_spec(detector), model_spec(attributes)
     return GpuPipeline(context, compiled(context.capability), networks[0], specs[0], networks[1], specs[1])
 
@@ -219,10 +222,57 @@ def test_a_full_gpu_is_one_sentence_and_the_pipeline_goes_on(
     assert_same(pipeline(pictures()[0]), by_cpu(reference, pictures()[0]))
 
 
-def test_stages_are_timed_by_events(context: Context, pipeline: GpuPipeline) -> None:
+def test_everything_is_captured(context: Context, pipeline: GpuPipeline) -> None:
+    for _ in range(3):
+        pipeline(pictures()[0])
+    assert pipeline.captures and context.ledger.frames[-1].calls(LAUNCH) == 1
+
+
+def test_streams_are_answered_together(context: Context, pipeline: GpuPipeline, reference: FaceAnalyzer) -> None:
+    streams = [np.ascontiguousarray(image) for image in (*portraits().values(), *portraits().values())]
+    assert pipeline.together == DETECTORS_BATCH
+    wanted = [by_cpu(reference, image) for image in streams]
+    for _ in range(4):
+        for found, expected in zip(pipeline.answer(streams), wanted, strict=True):
+            assert_same(found, expected)
+    shapes = {image.shape for image in streams}
+    budget = one_copy_each(len(streams))
+    if not context.shares_memory and len(shapes) == 1:
+        budget.check(context.ledger.frames[-1])
+
+
+def test_a_stream_of_another_library_is_waited_for(
+    context: Context, pipeline: GpuPipeline, reference: FaceAnalyzer
+) -> None:
     image = pictures()[0]
-    mapped = PinnedBuffer(context, image.nbytes, mapped=True)
-    mapped.array[:] = image.ravel()
-    frame = DeviceFrame(mapped.address, image.shape[1], image.shape[0], 3 * image.shape[1])
-    times = pipeline.stage_ms(frame, faces=8)
-    assert set(times) == {"detect", "attributes", "download"} and min(times.values()) > 0
+    height, width = image.shape[:2]
+    wanted, producer = by_cpu(reference, image), Stream(context)
+    source, made = PinnedBuffer(context, image.nbytes), DeviceBuffer(context, image.nbytes)
+    source.array[:] = image.ravel()
+    for _ in range(20):
+        producer.clear(made.address, image.nbytes // 4)
+        producer.upload(made.address, source, image.nbytes)
+        assert_same(pipeline(DeviceFrame(made.address, width, height, 3 * width, stream=producer.handle)), wanted)
+
+
+def test_stages_and_floor_are_timed_by_events(pipeline: GpuPipeline) -> None:
+    cost = gpu_cost(pipeline, pictures()[0], seconds=0.2)
+    assert list(cost.stages_ms) == list(STAGES) and min(cost.stages_ms.values()) > 0
+    assert cost.floor > 0 and cost.bare_ms > 0 and cost.upload_gb_s > 1
+
+
+def test_nv12_is_the_processors_rgb(context: Context) -> None:
+    import cv2
+
+    image = np.ascontiguousarray(pictures()[0][:256, :256])
+    planar = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
+    launch = Launcher(Kernels(context, compiled(context.capability), tuple(ARGUMENTS)), Stream(context))
+    source, out = PinnedBuffer(context, planar.nbytes, mapped=True), PinnedBuffer(context, image.nbytes, mapped=True)
+    source.array[:] = np.concatenate([planar[:256].ravel(), planar[256:].reshape(2, -1).T.ravel()])
+    planes = (source.address, source.address + 256 * 256, 256, 256, 256, 256)
+    matrix = yuv_matrix(0.299, 0.114, False)
+    rgb = (out.address, 256, 256, 768)
+    launch("rgb_from_nv12", (256, 256, 1), (32, 8, 1), picture=planes, matrix=matrix, rgb=rgb)
+    launch.stream.synchronize()
+    wanted = cv2.cvtColor(planar, cv2.COLOR_YUV2RGB_I420)
+    assert np.abs(out.array.reshape(image.shape).astype(int) - wanted).max() <= 2
