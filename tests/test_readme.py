@@ -60,14 +60,13 @@ def percent(fraction: float) -> str:
 
 
 def test_the_figures_are_those_of_the_results() -> None:
-    utkface, fairface, cost = result("evaluate_utkface"), result("evaluate_fairface"), result("face_cost")
+    utkface, fairface = result("evaluate_utkface"), result("evaluate_fairface")
     agreement = result("detector_agreement")["parts"]["all"]
     named = [
         f"{utkface['age_mae']:.2f} y",
         *(percent(utkface[key]) for key in ("gender_accuracy", "race_accuracy")),
         *(percent(fairface[key]) for key in ("gender_accuracy", "race_accuracy", "age_interval_within1")),
         *(percent(agreement[key]) for key in ("recall", "precision", "landmark_error", "teacher_error")),
-        f"1/{cost['ratio']:.1f}",
     ]
     assert [figure for figure in named if figure not in README] == []
 
@@ -76,9 +75,7 @@ def test_the_figures_belong_to_the_shipped_weights() -> None:
     shipped = ROOT / "edgeface" / "assets" / "models"
     parity, bench = result("parity_attributes"), result("bench_precision")
     attributes, detector = (sha256_file(shipped / f"{name}.onnx") for name in ("attributes", "detector"))
-    assert {result(name)["model_sha256"] for name in ("evaluate_utkface", "evaluate_fairface", "face_cost")} == {
-        attributes
-    }
+    assert {result(name)["model_sha256"] for name in ("evaluate_utkface", "evaluate_fairface")} == {attributes}
     assert result("detector_agreement")["model"]["sha256"] == detector
     assert parity["reference_sha256"] == bench["rows"][0]["sha256"] == attributes
     assert bench["rows"][1]["sha256"] == parity["candidates"][0]["sha256"]

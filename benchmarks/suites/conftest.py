@@ -1,0 +1,59 @@
+"""Options and fixtures of the suites: how long to measure, where results go, models, faces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.suites.faces import RealFaces, real_faces
+from benchmarks.suites.models import Artefacts, artefacts
+from benchmarks.suites.results import Suite
+
+ROOT = Path(__file__).resolve().parents[2]
+_SECONDS, _QUICK_SECONDS = 3.0, 0.02
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("edgeface")
+    group.addoption(
+        "--quick", action="store_true", help="see that everything runs; figures go to build/, not to results"
+    )
+    group.addoption("--results", type=Path, help="folder for the results files (default: benchmarks/results)")
+    group.addoption(
+        "--faces", type=Path, default=ROOT.parent / "shared" / "data" / "utkface", help="UTKFace, if at hand"
+    )
+
+
+@pytest.fixture(scope="session")
+def quick(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--quick"))
+
+
+@pytest.fixture(scope="module")
+def suite(request: pytest.FixtureRequest, quick: bool) -> Iterator[Suite]:
+    """The module's cases; they become a results file if all of them ran."""
+    cases = Suite(request.module.__name__.rpartition("test_")[2], _QUICK_SECONDS if quick else _SECONDS, quick)
+    failed_before = request.session.testsfailed
+    yield cases
+    selected = bool(request.config.getoption("-k"))
+    if request.session.testsfailed == failed_before and not selected:
+        default = ROOT / ("build/bench-quick" if quick else "benchmarks/results")
+        print(f"\nwrote {cases.save(request.config.getoption('--results') or default)}")
+
+
+@pytest.fixture(scope="session")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for models that are exported, quantised or converted on the way."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def faces(request: pytest.FixtureRequest, quick: bool) -> RealFaces:
+    return real_faces(request.config.getoption("--faces"), 8 if quick else 64)
+
+
+@pytest.fixture(scope="session")
+def models(request: pytest.FixtureRequest, work: Path, quick: bool) -> Artefacts:
+    return artefacts(work, None if quick else request.config.getoption("--faces"))
