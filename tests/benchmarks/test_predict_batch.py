@@ -17,18 +17,7 @@ from benchmarks import predict_batch
 from benchmarks.photographs import even_shares, link, unpack
 from benchmarks.predict_batch import Chunks, check_answers, efficiency_of, memory_of
 from benchmarks.predict_process import PredictProcess
-from edgeface.demo_clip import portraits
 from edgeface.errors import BackendError, ConfigError
-from edgeface.images import write_image
-
-
-@pytest.fixture
-def album(tmp_path: Path) -> Path:
-    """A folder of 24 small portraits."""
-    for number in range(12):
-        for name, picture in portraits().items():
-            write_image(tmp_path / "album" / f"{name}-{number}.jpg", picture[number::2, ::2])
-    return tmp_path / "album"
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=6), st.data())

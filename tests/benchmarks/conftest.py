@@ -1,0 +1,19 @@
+"""Real pictures that come with the package, as a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgeface.demo_clip import portraits
+from edgeface.images import write_image
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """A folder of 24 small portraits."""
+    for number in range(12):
+        for name, picture in portraits().items():
+            write_image(tmp_path / "album" / f"{name}-{number}.jpg", picture[number::2, ::2])
+    return tmp_path / "album"
