@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,10 @@ def _agreement(engine: Path, graph: Path) -> float:
     return round(float(np.abs(difference).mean()), 5)
 
 
-def timed(engines: Mapping[str, Path], size: int, batches: Sequence[int], seconds: float) -> list[dict[str, Any]]:
-    """Rows of all engines at all batch sizes: by ``infer``, and with upload, engine and download as one graph."""
-    rows: list[dict[str, Any]] = []
+def timed(
+    engines: Mapping[str, Path], size: int, batches: Sequence[int], seconds: float
+) -> Iterator[list[dict[str, Any]]]:
+    """Rows of all engines, batch size by batch size: by ``infer``, and upload, engine and download as one graph."""
     for batch in batches:
         crops = np.random.default_rng(batch).integers(0, 256, (batch, size, size, 3), np.uint8)
         with ExitStack() as stack:
@@ -110,8 +112,7 @@ def timed(engines: Mapping[str, Path], size: int, batches: Sequence[int], second
             graphs = {f"{name}, CUDA graph": stack.enter_context(_graph(path, crops)) for name, path in engines.items()}
             own += figures_of(graphs, batch, seconds)
         print(*(f"batch {batch}, {row['engine']}: {row['p50_ms']} ms" for row in own), sep="\n", file=sys.stderr)
-        rows += own
-    return rows
+        yield own
 
 
 def _caller(backend: Backend, crops: np.ndarray) -> Call:
@@ -173,8 +174,11 @@ def judged(model: Path, engines: Mapping[str, Path], data: Sequence[Path]) -> di
     return {"fold": 1, "faces": report.faces, "losses": losses, "failures": faults}
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Build, compare and time; raises ``EdgefaceError`` where this machine cannot."""
+def measure(options: argparse.Namespace, save: Callable[[dict[str, Any]], None]) -> None:
+    """Build, time and compare, and ``save`` what is known after every batch size.
+
+    Raises ``EdgefaceError`` where this machine cannot.
+    """
     from edgeface.runtime.trt import identity
 
     model = options.model
@@ -187,14 +191,20 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         largest = max(options.batches)
         built = {key: build_engine_of(graph, key, model, largest, folder) for key, graph in graphs.items()}
         engines = {key: folder / key / f"{key}.engine" for key in graphs}
-        return {
+        result: dict[str, Any] = {
             "machine": {**fingerprint(), **identity(), "cuda_of_driver": find_gpu().cuda},
             "model": {"name": model.name, "sha256": sha256_file(model)},
             "max_batch": largest,
             "engines": built,
-            "rows": timed(engines, model_spec(model).input_size, options.batches, options.seconds),
-            "parity": judged(model, engines, options.data) if options.data else None,
+            "rows": [],
+            "parity": None,
         }
+        for rows in timed(engines, model_spec(model).input_size, options.batches, options.seconds):
+            result["rows"] += rows
+            save(result)
+        if options.data:
+            result["parity"] = judged(model, engines, options.data)
+            save(result)
 
 
 def _check_source(graph: Path, model: Path) -> None:
@@ -204,6 +214,16 @@ def _check_source(graph: Path, model: Path) -> None:
         raise ConfigError(f"`{graph}` is no int8 graph for TensorRT; make it with: edgeface quantize --target tensorrt")
     if precision.source_sha256 != sha256_file(model):
         raise ConfigError(f"`{graph}` was not made from `{model}`; quantise this very model")
+
+
+def result_path(gpu: str, name: str, folder: Path = RESULTS) -> Path:
+    """Where the results of a GPU go: ``h200-engines.json`` for "engines" on an "NVIDIA H200"."""
+    return folder / f"{re.sub(r'[^a-z0-9]+', '-', gpu.lower().removeprefix('nvidia '))}-{name}.json"
+
+
+def _write(out: Path, result: dict[str, Any]) -> None:
+    with atomic_path(out) as temporary:
+        temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -219,13 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         gpu = find_gpu()
-        out = (
-            options.save
-            or RESULTS / f"{re.sub(r'[^a-z0-9]+', '-', gpu.name.lower().removeprefix('nvidia '))}-engines.json"
-        )
-        result = measure(options)
-        with atomic_path(out) as temporary:
-            temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        out = options.save or result_path(gpu.name, "engines")
+        measure(options, partial(_write, out))
     except EdgefaceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -98,6 +98,8 @@ def bench_pipeline(
         if not first:
             raise ConfigError(f"`{clip}` has no frames to time")
         floor = _floor(path, analyzer, max_frames) if isinstance(analyzer, FaceAnalyzer) else None
+        if isinstance(analyzer, GpuAnalyzer):
+            analyzer.ledger.frames.clear()
         busy_ms = _busy_ms(analyzer)
         ours, bare = _alternate(path, analyzer, floor, seconds, max_frames, watcher, progress)
         busy_ms = _busy_ms(analyzer) - busy_ms

@@ -49,11 +49,16 @@ def compiled(capability: int) -> bytes:
 
     Raises ``MissingDependencyError`` without nvcc, ``BackendError`` where it refuses the architecture.
     """
-    path = cache_dir() / "kernels" / f"{digest()[:16]}-sm_{capability}.cubin"
+    path = cached(capability)
     if not path.is_file():
         with atomic_path(path) as made:
             run_nvcc(["-cubin", f"-arch=sm_{capability}"], made)
     return path.read_bytes()
+
+
+def cached(capability: int) -> Path:
+    """Where the compiled kernels are kept."""
+    return cache_dir() / "kernels" / f"{digest()[:16]}-sm_{capability}.cubin"
 
 
 def compile_ptx(capability: int, out: Path) -> None:
