@@ -1,10 +1,11 @@
-"""The tables of the README and of ``docs/`` from the results files, so that the two cannot drift apart.
+"""The tables and plots of the README and of ``docs/`` from the results files, so that the two cannot drift apart.
 
-    python -m benchmarks.report            # write every table between its markers
+    python -m benchmarks.report            # draw the plots, write every table between its markers
     python -m benchmarks.report --check    # exit 1, naming the first table and line that differ
 
-A document asks for a table by ``<!-- table: NAME -->`` … ``<!-- /table -->``. Names begin with the name of the results
-file they come from. A table whose file does not exist yet says so.
+A document asks for a table by ``<!-- table: NAME -->`` … ``<!-- /table -->``; its name begins with that of the results
+file it comes from. ``<!-- plot: NAME -->`` … ``<!-- /plot -->`` shows the PNG file that lies beside a results file.
+What is not measured yet says so.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -24,23 +26,25 @@ from edgeface.cli.output import complain, note
 from edgeface.errors import ConfigError, EdgefaceError
 
 RESULTS = ROOT / "benchmarks" / "results"
-_OPEN = re.compile(r"<!-- table: (\w+) -->\n")
-_CLOSE = "<!-- /table -->"
+_OPEN = re.compile(r"<!-- (table|plot): (\w+) -->\n")
 
 
 class Source(NamedTuple):
-    """A results file, without its ending, and the module whose ``function`` makes tables of it."""
+    """A results file, without its ending, and the module whose ``function`` makes tables of it.
+
+    ``plot`` names the module whose function ``plot`` draws it; a plot may also be made where it is measured.
+    """
 
     results: str
     module: str
     function: str = "tables"
+    plot: str = ""
 
 
+SUITES = ("attributes", "runtimes", "detector", "preprocess", "toolkits", "video")
 SOURCES = (
-    *(
-        Source(f"bench_{suite}", "benchmarks.suites.tables")
-        for suite in ("attributes", "runtimes", "networks", "detector", "preprocess", "toolkits", "video")
-    ),
+    Source("bench_networks", "benchmarks.suites.tables", plot="benchmarks.suites.plots"),
+    *(Source(f"bench_{suite}", "benchmarks.suites.tables") for suite in SUITES),
     Source("scaling", "benchmarks.scaling"),
     Source("footprint", "benchmarks.footprint"),
     Source("artefacts", "benchmarks.artefacts"),
@@ -49,8 +53,9 @@ SOURCES = (
 
 
 class Block(NamedTuple):
-    """A table's place in a text: its name, and where what lies between the markers begins and ends."""
+    """What belongs between two markers of a text, and where what lies between them begins and ends."""
 
+    kind: str
     name: str
     start: int
     end: int
@@ -86,45 +91,74 @@ def table(name: str, folder: Path = RESULTS, sources: Sequence[Source] = SOURCES
 def tables_of(source: Source, path: Path) -> Tables:
     """All tables of a results file. Raises ``ConfigError`` where it is none that the source's module can read."""
     try:
-        results: Results = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"`{path.name}` is no results file, measure again ({error})") from error
-    if results.get("quick"):
-        raise ConfigError(f"`{path.name}` comes from a quick run, whose figures mean nothing: measure without --quick")
-    try:
-        made: Tables = getattr(importlib.import_module(source.module), source.function)(results)
+        made: Tables = getattr(importlib.import_module(source.module), source.function)(results_in(path))
     except (KeyError, TypeError, IndexError) as error:
         raise ConfigError(f"`{path.name}` is not what `{source.module}` reads, measure again ({error!r})") from error
     return made
 
 
+def results_in(path: Path) -> Results:
+    """A results file. Raises ``ConfigError`` where it is damaged or of a quick run."""
+    try:
+        results: Results = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"`{path.name}` is no results file, measure again ({error})") from error
+    if results.get("quick"):
+        raise ConfigError(f"`{path.name}` comes from a quick run, whose figures mean nothing: measure without --quick")
+    return results
+
+
+def plot(name: str, page: Path, folder: Path = RESULTS) -> str:
+    """The Markdown that shows a plot on ``page``."""
+    path = folder / f"{name}.png"
+    if not path.is_file():
+        return f"*Not drawn yet: there is no `{path.name}`.*"
+    return f"![{name.replace('_', ' ')}]({os.path.relpath(path, page.parent).replace(os.sep, '/')})"
+
+
+def draw_plots(folder: Path = RESULTS, sources: Sequence[Source] = SOURCES) -> None:
+    """Draw what the sources can draw of the results that are there."""
+    for source in sources:
+        path = folder / f"{source.results}.json"
+        if source.plot and path.is_file():
+            importlib.import_module(source.plot).plot(results_in(path), path.with_suffix(".png"))
+
+
 def blocks(text: str, where: str) -> list[Block]:
-    """The tables that a document asks for. Raises ``ConfigError`` for a marker that is not closed."""
+    """What a document asks for. Raises ``ConfigError`` for a marker that is not closed."""
     found = []
     for match in _OPEN.finditer(text):
-        end = text.find(_CLOSE, match.end())
+        close = f"<!-- /{match[1]} -->"
+        end = text.find(close, match.end())
         if end < 0 or _OPEN.search(text, match.end(), end):
-            raise ConfigError(f"{where}: table `{match[1]}` has no `{_CLOSE}`")
-        found.append(Block(match[1], match.end(), end))
+            raise ConfigError(f"{where}: {match[1]} `{match[2]}` has no `{close}`")
+        found.append(Block(match[1], match[2], match.end(), end))
     return found
 
 
-def rendered(text: str, where: str, folder: Path = RESULTS, sources: Sequence[Source] = SOURCES) -> str:
-    """The document with all its tables as the results say."""
-    for block in reversed(blocks(text, where)):
-        text = f"{text[: block.start]}\n{table(block.name, folder, sources)}\n\n{text[block.end :]}"
+def content(block: Block, page: Path, folder: Path, sources: Sequence[Source]) -> str:
+    """What belongs between a block's markers."""
+    return plot(block.name, page, folder) if block.kind == "plot" else table(block.name, folder, sources)
+
+
+def rendered(page: Path, folder: Path = RESULTS, sources: Sequence[Source] = SOURCES) -> str:
+    """The document with all its tables and plots as the results say."""
+    text = page.read_text(encoding="utf-8")
+    for block in reversed(blocks(text, page.name)):
+        text = f"{text[: block.start]}\n{content(block, page, folder, sources)}\n\n{text[block.end :]}"
     return text
 
 
-def difference(text: str, where: str, folder: Path = RESULTS, sources: Sequence[Source] = SOURCES) -> str | None:
+def difference(page: Path, folder: Path = RESULTS, sources: Sequence[Source] = SOURCES) -> str | None:
     """The first table of a document that is not what the results say, as a sentence; ``None`` where all are."""
-    for block in blocks(text, where):
+    text = page.read_text(encoding="utf-8")
+    for block in blocks(text, page.name):
         found = text[block.start : block.end].strip().splitlines()
-        wanted = table(block.name, folder, sources).splitlines()
+        wanted = content(block, page, folder, sources).splitlines()
         for number, (have, want) in enumerate(zip_longest(found, wanted, fillvalue="nothing"), 1):
             if have != want:
                 return (
-                    f"{where}: table `{block.name}`, line {number}: expected `{want}`, found `{have}`; "
+                    f"{page.name}: {block.kind} `{block.name}`, line {number}: expected `{want}`, found `{have}`; "
                     "write it with: python -m benchmarks.report"
                 )
     return None
@@ -132,21 +166,17 @@ def difference(text: str, where: str, folder: Path = RESULTS, sources: Sequence[
 
 def check(pages: Sequence[Path], folder: Path = RESULTS, sources: Sequence[Source] = SOURCES) -> str | None:
     """The first difference of all ``pages``."""
-    texts = ((page.name, page.read_text(encoding="utf-8")) for page in pages)
-    return next((found for name, text in texts if (found := difference(text, name, folder, sources))), None)
+    return next((found for page in pages if (found := difference(page, folder, sources))), None)
 
 
 def write(pages: Sequence[Path], folder: Path = RESULTS, sources: Sequence[Source] = SOURCES) -> list[Path]:
-    """Bring the tables of all ``pages`` up to date; returns those that changed. Nothing is written on an error."""
-    news = []
-    for page in pages:
-        text = page.read_text(encoding="utf-8")
-        new = rendered(text, page.name, folder, sources)
-        news += [(page, new)] if new != text else []
-    for page, new in news:
+    """Bring all ``pages`` up to date; returns those that changed. None is written where one cannot be."""
+    texts = [(page, rendered(page, folder, sources)) for page in pages]
+    changed = [(page, text) for page, text in texts if text != page.read_text(encoding="utf-8")]
+    for page, text in changed:
         with atomic_path(page) as temporary:
-            temporary.write_text(new, encoding="utf-8")
-    return [page for page, _ in news]
+            temporary.write_text(text, encoding="utf-8")
+    return [page for page, _ in changed]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -161,6 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if found:
                 raise ConfigError(found)
         else:
+            draw_plots()
             changed = write(documents())
             note(
                 f"wrote tables of {', '.join(page.name for page in changed)}"

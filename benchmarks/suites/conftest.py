@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.suites.faces import RealFaces, real_faces
+from benchmarks.suites.faces import LabelledPicture, RealFaces, labelled_pictures, real_faces
 from benchmarks.suites.models import Artefacts, artefacts
 from benchmarks.suites.results import Suite
 
@@ -52,6 +52,11 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def faces(request: pytest.FixtureRequest, quick: bool) -> RealFaces:
     return real_faces(request.config.getoption("--faces"), 8 if quick else 64)
+
+
+@pytest.fixture(scope="session")
+def labelled(request: pytest.FixtureRequest, quick: bool) -> list[LabelledPicture]:
+    return labelled_pictures(request.config.getoption("--faces"), 10 if quick else 300)
 
 
 @pytest.fixture(scope="session")

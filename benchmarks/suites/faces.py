@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from edgeface.artifact import model_spec
 from edgeface.datasets import find_faces
 from edgeface.demo_clip import portraits
-from edgeface.labelled import labelled_crops, thinned
+from edgeface.images import decode_image
+from edgeface.labelled import labelled_crops, pictures, thinned
 from edgeface.pipeline.attributes import landmarks_of
+from edgeface.pipeline.chips import framed
 from edgeface.pipeline.detect import FaceDetector, shipped_model
 from edgeface.preprocess import align
-from edgeface.spec import ModelSpec
+from edgeface.spec import GENDERS, ModelSpec
 from edgeface.types import Image
 
 HELD_OUT_FOLD = 1
@@ -44,6 +46,25 @@ def real_faces(utkface: Path, limit: int) -> RealFaces:
         found = labelled_crops(data, spec, detector)
     source = f"{len(own)} portraits, {len(found)} of UTKFace fold {HELD_OUT_FOLD}"
     return RealFaces(np.concatenate([own, found.pixels]), source)
+
+
+class LabelledPicture(NamedTuple):
+    """A chip with a border, uint8 ``[H, W, 3]`` RGB, its face's age in years and gender ("male", "female")."""
+
+    pixels: Image
+    age: float
+    gender: str
+
+
+def labelled_pictures(utkface: Path, limit: int) -> list[LabelledPicture]:
+    """Up to ``limit`` pictures of UTKFace's held-out fold, evenly spread; none where ``utkface`` does not exist."""
+    if not utkface.is_dir():
+        return []
+    data = thinned(find_faces([utkface], folds={HELD_OUT_FOLD}), limit)
+    return [
+        LabelledPicture(framed(decode_image(raw, face.name)), face.age, GENDERS[face.gender])
+        for face, raw in pictures(data)
+    ]
 
 
 def portrait_crops(detector: FaceDetector, spec: ModelSpec) -> NDArray[np.uint8]:

@@ -85,6 +85,17 @@ def _found(rows: list[Row]) -> str:
     return "; ".join(texts) or "–"
 
 
+def _judged(rows: list[Row]) -> str:
+    """What was found, and how good the answers are."""
+    judged = next((row["judged"] for row in rows if "judged" in row), None)
+    if judged is None or judged["age_mae"] is None:
+        return _found(rows)
+    return (
+        f"{_found(rows)}; answers {judged['answered']} of {judged['pictures']} pictures of UTKFace, "
+        f"age error {judged['age_mae']:.1f} y, gender {100 * judged['gender_accuracy']:.1f} %"
+    )
+
+
 def _grey_levels(rows: list[Row]) -> str:
     levels = [row["grey_levels_apart"] for row in rows if "grey_levels_apart" in row]
     return f"{max(levels):g}" if levels else "–"
@@ -109,7 +120,7 @@ _FACTS: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "networks": ("weights", _megabytes),
     "detector": ("faces found", _found),
     "preprocess": ("grey levels from ours, mean", _grey_levels),
-    "toolkits": ("faces found", _found),
+    "toolkits": ("faces found, answers", _judged),
 }
 """The heading of a last column, and its text for one contender's rows of all cases."""
 _PACKAGES = {

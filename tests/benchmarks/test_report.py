@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from benchmarks import report
-from benchmarks.report import Source, check, rendered, source_of, table, write
+from benchmarks.report import Source, check, draw_plots, source_of, table, write
 from edgeface.errors import ConfigError
 
-SOURCES = (Source("speed", __name__), Source("speed_gpu", __name__))
+SOURCES = (Source("speed", __name__, plot=__name__), Source("speed_gpu", __name__))
 PAGE = "# Page\n\n<!-- table: speed -->\n<!-- /table -->\n\nText.\n"
 
 
@@ -20,6 +20,10 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
     """What a benchmark's module offers."""
     text = f"| network | ms |\n| --- | ---: |\n| ours | {results['ms']} |"
     return {"speed": text, "speed_notes": "Nothing."}
+
+
+def plot(results: dict[str, Any], path: Path) -> None:
+    path.write_bytes(f"a picture of {results['ms']}".encode())
 
 
 @pytest.fixture
@@ -38,6 +42,12 @@ def page(folder: Path, text: str = PAGE) -> Path:
     return path
 
 
+def up_to_date(folder: Path) -> Path:
+    document = page(folder)
+    write([document], folder, SOURCES)
+    return document
+
+
 def test_documents_say_what_the_results_say() -> None:
     assert report.check(report.documents()) is None
 
@@ -52,7 +62,7 @@ def test_tables_are_written_between_their_markers_and_only_there(results: Path) 
 
 
 def test_what_differs_is_named_with_its_line(results: Path) -> None:
-    document = page(results, rendered(PAGE, "page.md", results, SOURCES))
+    document = up_to_date(results)
     save(results, ms=4)
     assert check([document], results, SOURCES) == (
         "page.md: table `speed`, line 3: expected `| ours | 4 |`, found `| ours | 3 |`; "
@@ -61,12 +71,24 @@ def test_what_differs_is_named_with_its_line(results: Path) -> None:
 
 
 def test_a_missing_line_differs_too(results: Path) -> None:
-    document = page(results, rendered(PAGE, "page.md", results, SOURCES).replace("| ours | 3 |\n", ""))
+    document = page(results, up_to_date(results).read_text(encoding="utf-8").replace("| ours | 3 |\n", ""))
     assert "line 3: expected `| ours | 3 |`, found `nothing`" in str(check([document], results, SOURCES))
 
 
 def test_what_is_not_measured_says_so(tmp_path: Path) -> None:
     assert table("speed", tmp_path, SOURCES) == "*Not measured yet: there is no `speed.json`.*"
+
+
+def test_plots_are_drawn_beside_the_results_and_linked_from_the_page(results: Path) -> None:
+    (results / "docs").mkdir()
+    document = page(results / "docs", "<!-- plot: speed -->\n<!-- /plot -->\n")
+    write([document], results, SOURCES)
+    assert "*Not drawn yet: there is no `speed.png`.*" in document.read_text(encoding="utf-8")
+    draw_plots(results, SOURCES)
+    assert (results / "speed.png").read_bytes() == b"a picture of 3"
+    assert "page.md: plot `speed`, line 1: expected `![speed](../speed.png)`" in str(check([document], results))
+    write([document], results, SOURCES)
+    assert check([document], results) is None
 
 
 def test_the_longest_name_decides_where_a_table_comes_from() -> None:
@@ -80,6 +102,7 @@ def test_the_longest_name_decides_where_a_table_comes_from() -> None:
         ("<!-- table: size -->\n<!-- /table -->", "no table `size`: expected a name that begins with one of speed, "),
         ("<!-- table: speed_more -->\n<!-- /table -->", "`speed.json` holds no table `speed_more`, it has speed, "),
         ("<!-- table: speed -->\n", "page.md: table `speed` has no `<!-- /table -->`"),
+        ("<!-- plot: speed -->\n<!-- /table -->", "page.md: plot `speed` has no `<!-- /plot -->`"),
         ("<!-- table: speed -->\n<!-- table: speed -->\n<!-- /table -->", "page.md: table `speed` has no `<!-- /table"),
     ],
 )
