@@ -59,18 +59,25 @@ class Inbox:
 
     def take(self, stop: threading.Event | None = None) -> Taken | None:
         """The next frame, slot by slot; waits for one. ``None`` when all slots are closed and empty, or stopped."""
+        return next(iter(self.take_together(1, stop)), None)
+
+    def take_together(self, most: int, stop: threading.Event | None = None) -> list[Taken]:
+        """Up to ``most`` frames of different slots; waits for one. Empty when ``take`` would give ``None``.
+
+        The slots take turns: one whose frame was left waiting comes before those that were served.
+        """
         with self.changed:
             while not self.stopped and not (stop and stop.is_set()):
-                for step in range(len(self._slots)):
-                    number = (self._next + step) % len(self._slots)
-                    if self._slots[number].waiting:
-                        self._next = number + 1
-                        self.changed.notify_all()
-                        return Taken(number, self._slots[number].waiting.popleft())
+                turns = [(self._next + step) % len(self._slots) for step in range(len(self._slots))]
+                ready = [number for number in turns if self._slots[number].waiting][:most]
+                if ready:
+                    self._next = ready[-1] + 1
+                    self.changed.notify_all()
+                    return [Taken(number, self._slots[number].waiting.popleft()) for number in ready]
                 if all(slot.closed for slot in self._slots):
-                    return None
+                    return []
                 self.changed.wait(_POLL_S)
-        return None
+        return []
 
     def depth(self) -> int:
         """How many frames wait."""

@@ -1,5 +1,7 @@
 """Sources → detect → attributes → track → fuse → sinks: threads that decode, one that works, one for each sink.
 
+An analyzer that can answer several frames in one go is given one of each source that has one waiting.
+
 Every queue is bounded. Files and their sinks wait for each other and lose nothing; cameras and live sinks keep the
 newest and count what they lose. An error anywhere ends the run and is raised, after the sinks have closed.
 """
@@ -11,11 +13,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgeface.pipeline.face import FrameResult, faces_from
 from edgeface.pipeline.fuse import Fuser
-from edgeface.pipeline.mailbox import Inbox, Slot
+from edgeface.pipeline.mailbox import Inbox, Slot, Taken
 from edgeface.pipeline.runner_stats import RunStats, RunSummary
 from edgeface.pipeline.sink import Sink
 from edgeface.pipeline.sink_bounded import BoundedSink
@@ -26,6 +31,9 @@ from edgeface.types import Attributes, Faces, Frame, Image
 
 Progress = Callable[[int, int | None], None]
 """Called after every frame with how many are done and how many there will be (``None``: unknown)."""
+
+Look = Callable[[NDArray[np.bool_]], Attributes]
+"""The attributes of the faces that a mask picks, in their order."""
 
 _FILE_DEPTH = 4
 """Frames of a file that are decoded ahead of the worker."""
@@ -44,6 +52,16 @@ class Analyzer(Protocol):
 
     @property
     def attributes(self) -> Callable[[Image, Faces], Attributes]: ...
+
+
+@runtime_checkable
+class TogetherAnalyzer(Analyzer, Protocol):
+    """An analyzer that answers up to ``together`` pictures of any sizes in one go."""
+
+    @property
+    def together(self) -> int: ...
+
+    def analyze_together(self, frames: Sequence[Image]) -> list[tuple[Faces, Attributes]]: ...
 
 
 def run(
@@ -109,55 +127,84 @@ class _Limits:
 
 def _work(inbox: Inbox, lanes: list[_Lane], outlets: list[BoundedSink], stats: RunStats, limits: _Limits) -> None:
     """Answer frames until the sources are exhausted or a limit is reached."""
+    most = lanes[0].together if lanes else 1
     while limits.max_frames is None or stats.frames < limits.max_frames:
-        taken = inbox.take(limits.stop)
-        if taken is None:
+        left = most if limits.max_frames is None else limits.max_frames - stats.frames
+        taken = inbox.take_together(min(most, left), limits.stop)
+        if not taken:
             return
-        result = lanes[taken.slot].answer(taken.frame)
-        with stats.stage("sink"):
-            for outlet in outlets:
-                outlet.append(result)
-        stats.frames += 1
-        stats.faces += len(result.faces)
-        if taken.frame.captured_s is not None:
-            stats.ages_s.add(time.monotonic() - taken.frame.captured_s)
-        limits.report(stats.frames)
+        for one, result in zip(taken, _answered(lanes, taken, stats)):
+            with stats.stage("sink"):
+                for outlet in outlets:
+                    outlet.append(result)
+            stats.frames += 1
+            stats.faces += len(result.faces)
+            if one.frame.captured_s is not None:
+                stats.ages_s.add(time.monotonic() - one.frame.captured_s)
+            limits.report(stats.frames)
+
+
+def _answered(lanes: list[_Lane], taken: list[Taken], stats: RunStats) -> list[FrameResult]:
+    """The results of frames of different sources; of several, detecting and looking count to each in equal parts."""
+    analyzer = lanes[taken[0].slot].analyzer
+    if len(taken) == 1 or not isinstance(analyzer, TogetherAnalyzer):
+        return [lanes[one.slot].answer(one.frame) for one in taken]
+    started = time.perf_counter()
+    answers = analyzer.analyze_together([one.frame.pixels for one in taken])
+    share_s = (time.perf_counter() - started) / len(taken)
+    results = []
+    for one, (faces, attributes) in zip(taken, answers):
+        stats.stages_s["detect"].add(share_s)
+        stats.inferences += len(faces)
+        results.append(lanes[one.slot].follow(one.frame, faces, attributes.__getitem__))
+    return results
 
 
 class _Lane:
     """One source's way through the stages, with what remembers its people."""
 
     def __init__(self, analyzer: Analyzer, tracker: Tracker | None, fuser: Fuser | None, stats: RunStats) -> None:
-        self._analyzer, self._tracker, self._fuser, self._stats = analyzer, tracker, fuser, stats
+        self.analyzer, self._tracker, self._fuser, self._stats = analyzer, tracker, fuser, stats
 
     @property
     def tracks(self) -> int:
         return self._tracker.count if self._tracker else 0
 
+    @property
+    def together(self) -> int:
+        """How many frames the analyzer answers in one go."""
+        return self.analyzer.together if isinstance(self.analyzer, TogetherAnalyzer) else 1
+
     def answer(self, frame: Frame) -> FrameResult:
         """The frame's faces."""
-        stats, analyzer = self._stats, self._analyzer
-        with stats.stage("detect"):
-            faces = analyzer.detector(frame.pixels)
+        with self._stats.stage("detect"):
+            faces = self.analyzer.detector(frame.pixels)
+
+        def look(due: NDArray[np.bool_]) -> Attributes:
+            # the very same object where all are due: an analyzer of one pass insists on it
+            asked = faces if due.all() else faces[due]
+            with self._stats.stage("attributes"):
+                self._stats.inferences += len(asked)
+                return self.analyzer.attributes(frame.pixels, asked)
+
+        return self.follow(frame, faces, look)
+
+    def follow(self, frame: Frame, faces: Faces, look: Look) -> FrameResult:
+        """The frame's ``faces``, tracked and fused; ``look`` gives the attributes of those that are due."""
+        stats, spec, every = self._stats, self.analyzer.spec, np.full(len(faces), True)
         if self._tracker is None:
-            return FrameResult(frame, tuple(faces_from(faces, self._attributes(frame, faces), analyzer.spec)))
+            return FrameResult(frame, tuple(faces_from(faces, look(every), spec)))
         with stats.stage("track"):
             tracks = self._tracker(faces, frame.pts_s)
         if self._fuser is None or frame.pts_s is None:  # pictures do not follow each other
-            attributes = self._attributes(frame, faces)
+            attributes = look(every)
         else:
             with stats.stage("fuse"):
                 plan = self._fuser.plan(frame, faces, tracks)
-            # the very same object where all are due: an analyzer of one pass insists on it
-            looked = self._attributes(frame, faces if plan.due.all() else faces[plan.due])
+            looked = look(plan.due)
             with stats.stage("fuse"):
                 attributes = self._fuser.fuse(plan, looked)
-        return FrameResult(frame, tuple(faces_from(faces, attributes, analyzer.spec, tracks)))
-
-    def _attributes(self, frame: Frame, faces: Faces) -> Attributes:
-        with self._stats.stage("attributes"):
-            self._stats.inferences += len(faces)
-            return self._analyzer.attributes(frame.pixels, faces)
+        return FrameResult(frame, tuple(faces_from(faces, attributes, spec, tracks)))
 
 
 def _feeders(sources: Sequence[Source], inbox: Inbox, stats: RunStats) -> list[_Feeder]:
