@@ -30,21 +30,29 @@ _OPEN = re.compile(r"<!-- (table|plot): (\w+) -->\n")
 
 
 class Source(NamedTuple):
-    """A results file, without its ending, and the module whose ``function`` makes tables of it.
+    """What the names of some tables begin with, and the module whose ``function`` makes them of results.
 
-    ``plot`` names the module whose function ``plot`` draws it; a plot may also be made where it is measured.
+    Results are the file of that name, given as it is, or the ``files``, given by name. ``plot`` names the module whose
+    function ``plot`` draws them; a plot may also be made where it is measured.
     """
 
     results: str
     module: str
     function: str = "tables"
     plot: str = ""
+    files: tuple[str, ...] = ()
+
+    def paths(self, folder: Path) -> list[Path]:
+        """The results files."""
+        return [folder / f"{name}.json" for name in self.files or (self.results,)]
 
 
 SUITES = ("attributes", "runtimes", "detector", "preprocess", "toolkits", "video")
 SOURCES = (
     Source("bench_networks", "benchmarks.suites.tables", plot="benchmarks.suites.plots"),
     *(Source(f"bench_{suite}", "benchmarks.suites.tables") for suite in SUITES),
+    Source("quality", "benchmarks.quality_tables", "quality", files=("evaluate_utkface", "evaluate_fairface")),
+    Source("precision", "benchmarks.quality_tables", "precision", files=("parity_attributes", "bench_precision")),
     Source("scaling", "benchmarks.scaling"),
     Source("footprint", "benchmarks.footprint"),
     Source("artefacts", "benchmarks.artefacts"),
@@ -79,21 +87,25 @@ def source_of(name: str, sources: Sequence[Source] = SOURCES) -> Source:
 def table(name: str, folder: Path = RESULTS, sources: Sequence[Source] = SOURCES) -> str:
     """The Markdown of a table. Raises ``ConfigError`` where the results are quick, damaged, or do not hold it."""
     source = source_of(name, sources)
-    path = folder / f"{source.results}.json"
-    if not path.is_file():
-        return f"*Not measured yet: there is no `{path.name}`.*"
-    made = tables_of(source, path)
+    absent = [path for path in source.paths(folder) if not path.is_file()]
+    if absent:
+        return f"*Not measured yet: there is no `{absent[0].name}`.*"
+    made = tables_of(source, folder)
     if name not in made:
-        raise ConfigError(f"`{path.name}` holds no table `{name}`, it has {', '.join(sorted(made))}")
+        raise ConfigError(f"`{source.results}` has no table `{name}`, it has {', '.join(sorted(made))}")
     return made[name].strip()
 
 
-def tables_of(source: Source, path: Path) -> Tables:
-    """All tables of a results file. Raises ``ConfigError`` where it is none that the source's module can read."""
+def tables_of(source: Source, folder: Path) -> Tables:
+    """All tables of a source. Raises ``ConfigError`` where its results are none that its module can read."""
+    paths = source.paths(folder)
+    results = {path.stem: results_in(path) for path in paths}
     try:
-        made: Tables = getattr(importlib.import_module(source.module), source.function)(results_in(path))
+        make = getattr(importlib.import_module(source.module), source.function)
+        made: Tables = make(results if source.files else results[source.results])
     except (KeyError, TypeError, IndexError) as error:
-        raise ConfigError(f"`{path.name}` is not what `{source.module}` reads, measure again ({error!r})") from error
+        names = ", ".join(f"`{path.name}`" for path in paths)
+        raise ConfigError(f"{names}: not what `{source.module}` reads, measure again ({error!r})") from error
     return made
 
 
@@ -119,7 +131,7 @@ def plot(name: str, page: Path, folder: Path = RESULTS) -> str:
 def draw_plots(folder: Path = RESULTS, sources: Sequence[Source] = SOURCES) -> None:
     """Draw what the sources can draw of the results that are there."""
     for source in sources:
-        path = folder / f"{source.results}.json"
+        (path, *_) = source.paths(folder)
         if source.plot and path.is_file():
             importlib.import_module(source.plot).plot(results_in(path), path.with_suffix(".png"))
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import report
+from benchmarks.quality_tables import interval
 from benchmarks.report import Source, check, draw_plots, source_of, table, write
 from edgeface.errors import ConfigError
 
@@ -20,6 +21,10 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
     """What a benchmark's module offers."""
     text = f"| network | ms |\n| --- | ---: |\n| ours | {results['ms']} |"
     return {"speed": text, "speed_notes": "Nothing."}
+
+
+def of_both(results: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {"both": f"{results['speed']['ms']} ms, {results['size']['mb']} MB"}
 
 
 def plot(results: dict[str, Any], path: Path) -> None:
@@ -100,7 +105,7 @@ def test_the_longest_name_decides_where_a_table_comes_from() -> None:
     ("text", "message"),
     [
         ("<!-- table: size -->\n<!-- /table -->", "no table `size`: expected a name that begins with one of speed, "),
-        ("<!-- table: speed_more -->\n<!-- /table -->", "`speed.json` holds no table `speed_more`, it has speed, "),
+        ("<!-- table: speed_more -->\n<!-- /table -->", "`speed` has no table `speed_more`, it has speed, "),
         ("<!-- table: speed -->\n", "page.md: table `speed` has no `<!-- /table -->`"),
         ("<!-- plot: speed -->\n<!-- /table -->", "page.md: plot `speed` has no `<!-- /plot -->`"),
         ("<!-- table: speed -->\n<!-- table: speed -->\n<!-- /table -->", "page.md: table `speed` has no `<!-- /table"),
@@ -114,16 +119,23 @@ def test_markers_that_cannot_be_followed_change_nothing(results: Path, text: str
     assert document.read_text(encoding="utf-8") == text
 
 
+def test_a_table_may_come_from_several_files(results: Path) -> None:
+    both = Source("both", __name__, "of_both", files=("speed", "size"))
+    assert table("both", results, [both]) == "*Not measured yet: there is no `size.json`.*"
+    (results / "size.json").write_text('{"mb": 6}', encoding="utf-8")
+    assert table("both", results, [both]) == "3 ms, 6 MB"
+
+
 def test_figures_of_a_quick_run_are_refused(results: Path) -> None:
     save(results, ms=3, quick=True)
     with pytest.raises(ConfigError, match="`speed.json` comes from a quick run, whose figures mean nothing"):
         table("speed", results, SOURCES)
 
 
-@pytest.mark.parametrize(("content", "message"), [("{", "is no results file"), ("{}", "is not what `.*` reads")])
+@pytest.mark.parametrize(("content", "message"), [("{", " is no results file"), ("{}", ": not what `.*` reads")])
 def test_damaged_results_are_named(results: Path, content: str, message: str) -> None:
     (results / "speed.json").write_text(content, encoding="utf-8")
-    with pytest.raises(ConfigError, match=f"`speed.json` {message}"):
+    with pytest.raises(ConfigError, match=f"`speed.json`{message}"):
         table("speed", results, SOURCES)
 
 
@@ -134,3 +146,7 @@ def test_check_says_what_differs_and_exits_1(
     monkeypatch.setattr(report, "check", lambda pages: "README.md: table `speed`, line 3")
     assert report.main(["--check"]) == 1
     assert capsys.readouterr().err == "error: README.md: table `speed`, line 3\n"
+
+
+def test_what_rounds_to_nothing_has_no_minus() -> None:
+    assert interval({"mean": -0.004, "low": -0.016, "high": 0.0}) == "+0.00 (-0.02 to +0.00)"

@@ -1,0 +1,61 @@
+"""How good the shipped network is and what its 8-bit and 16-bit versions lose, as the README's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.script import Results, Tables, markdown
+
+_NAMES = {"cpu-x86": "x86 CPUs", "cpu-arm": "ARM CPUs", "tensorrt": "TensorRT"}
+_UNITS = {"age": "y", "gender": "points", "race": "points"}
+_SPEED_BATCH = 8
+
+
+def quality(results: Mapping[str, Results]) -> Tables:
+    """The table ``quality`` from ``edgeface evaluate`` on both data sets."""
+    utkface, fairface = results["evaluate_utkface"], results["evaluate_fairface"]
+    ages = (
+        f"mean error {utkface['age_mae']:.2f} y, {percent(utkface['age_cs5'])} within 5 y",
+        f"interval or its neighbour {percent(fairface['age_interval_within1'])}",
+    )
+    rows = [
+        _quality("UTKFace, fold 1", ages[0], utkface, "`edgeface evaluate`"),
+        _quality("FairFace, folds 0 and 1", ages[1], fairface, "`edgeface evaluate --labels`"),
+    ]
+    return {"quality": markdown(("", "age", "gender", "race (five classes)", "faces", "command"), rows)}
+
+
+def _quality(name: str, age: str, figures: Results, command: str) -> tuple[str, ...]:
+    missed = f"{figures['n']:,} ({figures['missed_detections']} not detected)"
+    return name, age, percent(figures["gender_accuracy"]), percent(figures["race_accuracy"]), missed, command
+
+
+def precision(results: Mapping[str, Results]) -> Tables:
+    """The table ``precision`` from ``edgeface parity`` and ``edgeface bench``."""
+    columns = ("artefact", "loss in age", "in gender", "in race", "answers that flip (gender / race)", "speed")
+    speeds = {
+        row["sha256"]: f"{row['speedup']['median']:.2f}× FP32"
+        for row in results["bench_precision"]["rows"]
+        if row["batch"] == _SPEED_BATCH
+    }
+    rows = [_precision(row, speeds.get(row["sha256"], "–")) for row in results["parity_attributes"]["candidates"]]
+    return {"precision": markdown(columns, rows)}
+
+
+def _precision(candidate: Mapping[str, Any], speed: str) -> tuple[str, ...]:
+    kind, heads, changes = candidate["precision"], candidate["heads"], candidate["changes"]
+    flavour = f" ({kind['flavour']})" if kind["flavour"] != kind["precision"] else ""
+    name = f"{kind['precision'].upper()} for {_NAMES[kind['target']]}{flavour}"
+    losses = [f"{interval(heads[head]['loss'])} {unit}" for head, unit in _UNITS.items()]
+    return name, *losses, f"{percent(changes['gender']['flips'])} / {percent(changes['race']['flips'])}", speed
+
+
+def interval(loss: Mapping[str, float]) -> str:
+    """A mean and its interval with signs; what rounds to nothing has a plus."""
+    mean, low, high = (f"{round(loss[name], 2) + 0.0:+.2f}" for name in ("mean", "low", "high"))
+    return f"{mean} ({low} to {high})"
+
+
+def percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
