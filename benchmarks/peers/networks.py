@@ -24,7 +24,9 @@ def from_recipe(recipe: str, backbone: str | None = None) -> Callable[[Path], Pa
         config = load_config(RECIPES / f"{recipe}.toml")
         config = dataclasses.replace(config, backbone=backbone or config.backbone)
         net = build_net(config).eval()
-        export_onnx(save_program(net, spec_of(config, net, {}), path.with_suffix(".pt2")), path)
+        program = save_program(net, spec_of(config, net, {}), path.with_suffix(".pt2"))
+        export_onnx(program, path)
+        program.unlink()
         return path
 
     return write

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,9 +45,10 @@ def suite(request: pytest.FixtureRequest, quick: bool) -> Iterator[Suite]:
 
 
 @pytest.fixture(scope="session")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for models that are exported, quantised or converted on the way."""
-    return tmp_path_factory.mktemp("models")
+def work() -> Iterator[Path]:
+    """A folder for models that are exported, quantised or converted on the way: half a gigabyte, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="edgeface-bench-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")
