@@ -77,7 +77,7 @@ def compare(
     for done, path in enumerate(candidates, 1):
         report(done, len(candidates) + 1)
         answers = answers_of(path, crops.pixels, batch, threads)
-        judged.append(_candidate(Path(path), baseline, answers, crops.labels, groups, group_faces, seed))
+        judged.append(judge(Path(path), model_spec(path), baseline, answers, crops.labels, groups, group_faces, seed))
     timed = _timed(Path(reference), judged, latency_s) if latency_s > 0 else None
     report(len(candidates) + 1, len(candidates) + 1)
     return ParityReport(
@@ -124,16 +124,20 @@ def _heads_of(spec: ModelSpec) -> list[str]:
     return [item.name for item in fields(Attributes) if any(head.name == item.name for head in spec.heads)]
 
 
-def _candidate(
+def judge(
     path: Path,
+    spec: ModelSpec,
     reference: Attributes,
     answers: Attributes,
     labels: Labels,
     groups: Sequence[Group],
-    group_faces: int,
-    seed: int,
+    group_faces: int = GROUP_FACES,
+    seed: int = 0,
 ) -> CandidateParity:
-    spec = model_spec(path)
+    """What the artefact at ``path`` loses, whatever ran it: its ``answers`` to the faces that have ``labels``.
+
+    ``reference`` are the reference's answers, row by row the same faces; ``groups`` as ``groups_of`` the labels.
+    """
     usable = _finite(answers, spec)
     reference, answers, labels = reference[usable], answers[usable], labels[usable]
     before, after = (errors(Answers.of(said), labels) for said in (reference, answers))
