@@ -136,7 +136,7 @@ def _graph(path: Path, crops: np.ndarray) -> Iterator[Call]:
         sizes = {name: int(np.prod(shape)) * kinds[name].itemsize for name, shape in shapes.items()}
         pinned = {name: PinnedBuffer(context, size) for name, size in sizes.items()}
         device = {name: DeviceBuffer(context, size) for name, size in sizes.items()}
-        call = engine.bind({"crops": crops.shape}, {name: buffer.address for name, buffer in device.items()})
+        call = engine.bind(shapes, {name: buffer.address for name, buffer in device.items()})
         stack.callback(call.close)
         pinned["crops"].array[:] = crops.ravel()
 

@@ -16,6 +16,7 @@ from edgeface.pipeline.face import Face, faces_from
 from edgeface.pipeline.gpu import GpuPipeline
 from edgeface.pipeline.gpu_frames import DeviceFrame
 from edgeface.runtime.cuda_context import Context
+from edgeface.runtime.cuda_stream import Stream
 from edgeface.runtime.device_engine import DeviceEngine
 from edgeface.runtime.kernels import compiled
 from edgeface.runtime.ledger import CopyLedger
@@ -105,20 +106,46 @@ def engine_parts(
     """The pipeline of two TensorRT engines on GPU ``index``, for the thread that calls this."""
     from edgeface.runtime.trt_device import TrtDeviceEngine
 
+    return _parts((detector, attributes), lambda path, stream: TrtDeviceEngine(path, index), index, score_threshold)
+
+
+def onnx_parts(
+    detector: str | os.PathLike[str],
+    attributes: str | os.PathLike[str],
+    provider: str,
+    index: int = 0,
+    score_threshold: float | None = None,
+) -> GpuParts:
+    """The pipeline of two ONNX models by ONNX Runtime's ``provider`` (``ort_device.ON_GPU``), as ``engine_parts``.
+
+    Everything but the networks runs as it does with engines; nothing is captured.
+    """
+    from edgeface.runtime.ort_device import OrtDeviceEngine
+
+    def opened(path: Path, stream: Stream) -> DeviceEngine:
+        return OrtDeviceEngine(path, stream.handle, index, provider)
+
+    return _parts((detector, attributes), opened, index, score_threshold)
+
+
+def _parts(
+    models: tuple[str | os.PathLike[str], str | os.PathLike[str]],
+    opened: Callable[[Path, Stream], DeviceEngine],
+    index: int,
+    score_threshold: float | None,
+) -> GpuParts:
+    """Context, stream, both networks by ``opened`` and the pipeline, freed in the opposite order."""
+    detector, attributes = map(Path, models)
     with ExitStack() as stack:
         context = stack.enter_context(Context(index))
+        stream = Stream(context)
         engines: list[DeviceEngine] = []
         for path in (detector, attributes):
-            engines.append(TrtDeviceEngine(path, index))
+            engines.append(opened(path, stream))
             stack.callback(engines[-1].close)
+        image, specs = compiled(context.capability), (detector_spec(detector), model_spec(attributes))
         pipeline = GpuPipeline(
-            context,
-            compiled(context.capability),
-            engines[0],
-            detector_spec(Path(detector)),
-            engines[1],
-            model_spec(Path(attributes)),
-            score_threshold,
+            context, image, engines[0], specs[0], engines[1], specs[1], score_threshold, stream=stream
         )
         stack.callback(pipeline.close)
         return GpuParts(pipeline, stack.pop_all(), engines[1].device)

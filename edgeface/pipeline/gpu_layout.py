@@ -87,6 +87,10 @@ class ResultLayout:
         """The address of every output in a block."""
         return {name: block + offset for name, (_, offset) in self.outputs.items()}
 
+    def shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
+        """The shape of every output of a batch."""
+        return {name: (batch, *(size or 0 for size in info.shape[1:])) for name, (info, _) in self.outputs.items()}
+
     def count(self, block: NDArray[np.uint8], frame: int = 0) -> int:
         """How many faces the frame has."""
         return int(block[self.count_at(frame) :][:4].view(np.int32)[0])
@@ -104,7 +108,7 @@ class ResultLayout:
 
     def _output(self, block: NDArray[np.uint8], name: str, first: int, count: int) -> NDArray[np.float32]:
         info, offset = self.outputs[name]
-        shape = (count, *(size or 0 for size in info.shape[1:]))
+        shape = self.shapes(count)[name]
         size = math.prod(shape[1:]) * info.dtype.itemsize
         rows = block[offset + size * first : offset + size * (first + count)]
         return np.asarray(rows.view(info.dtype).reshape(shape), np.float32)

@@ -178,9 +178,13 @@ class DetectorStage:
         self._maps = {name: DeviceBuffer(context, count * size) for name, size in self._map_bytes.items()}
         addresses = {name: buffer.address for name, buffer in self._maps.items()}
         image = detector.inputs[0].name
-        self._call: DeviceCall = detector.bind(
-            {image: (count, fit.canvas_height, fit.canvas_width, 3)}, {image: self._canvases.address, **addresses}
-        )
+        shapes = {
+            image: (count, fit.canvas_height, fit.canvas_width, 3),
+            "score": (count, anchors),
+            "box": (count, anchors, 4),
+            "landmarks": (count, anchors, 10),
+        }
+        self._call: DeviceCall = detector.bind(shapes, {image: self._canvases.address, **addresses})
 
     def canvas(self, number: int) -> int:
         """The address of a canvas."""
@@ -266,9 +270,9 @@ class CropStages:
     def _call(self, bucket: int) -> DeviceCall:
         if bucket not in self._calls:
             name = self._network.inputs[0].name
-            shape = (bucket, self._size, self._size, 3)
             outputs = self._layout.addresses(self._block)
-            self._calls[bucket] = self._network.bind({name: shape}, {name: self._crops.address, **outputs})
+            shapes = {name: (bucket, self._size, self._size, 3), **self._layout.shapes(bucket)}
+            self._calls[bucket] = self._network.bind(shapes, {name: self._crops.address, **outputs})
         return self._calls[bucket]
 
 

@@ -45,7 +45,7 @@ class DeviceEngine(Protocol):
         ...
 
     def bind(self, shapes: Mapping[str, Shape], addresses: Mapping[str, int]) -> DeviceCall:
-        """A call for inputs of these ``shapes`` with every tensor at its address, inputs and outputs alike.
+        """A call with every tensor, inputs and outputs alike, of its shape and at its address.
 
         Raises ``BackendError`` for a shape the network does not take.
         """

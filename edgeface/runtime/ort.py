@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
 from edgeface.quantization.flavour import needs_simulation, precision_in
 from edgeface.runtime.base import Feed, TensorInfo, check_feed
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
 _DTYPES = {"float": "float32", "double": "float64"}
 _SILENT = 4
 """Severity "fatal": ONNX Runtime raises its errors as well, and one sentence is enough."""
@@ -24,26 +29,32 @@ class OrtBackend:
 
     ``threads`` run one operator (0: one for each CPU this process may use); operators run one after the other, since
     small networks have no branches worth a second pool. The threads spin during a run and sleep after it, so that
-    between two runs the cores belong to decoding and drawing. ``provider`` "cuda" is a wish: ``device`` and
-    ``providers`` say what ONNX Runtime really took. ``simulate`` keeps the graph as it is written: in an 8-bit model
-    every Q/DQ pair rounds a float, and no integer kernel is used.
+    between two runs the cores belong to decoding and drawing. ``provider`` "cuda" or "tensorrt" on GPU ``index`` is a
+    wish: ``device`` and ``providers`` say what ONNX Runtime really took. ``simulate`` keeps the graph as it is written:
+    in an 8-bit model every Q/DQ pair rounds a float, and no integer kernel is used.
 
     Raises ``ArtifactError`` where the file is missing, damaged or not an ONNX model this version can load,
     ``BackendError`` for an unknown provider, and for an 8-bit model that this processor's kernels would get wrong.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], threads: int = 0, provider: str = "cpu", simulate: bool = False
+        self,
+        path: str | os.PathLike[str],
+        threads: int = 0,
+        provider: str = "cpu",
+        simulate: bool = False,
+        index: int = 0,
     ) -> None:
         if provider not in PROVIDERS:
             raise BackendError(f"no provider `{provider}`: expected one of {', '.join(PROVIDERS)}")
         if threads < 0:
             raise BackendError(f"threads: expected 0 (all cores) or more, found {threads}")
         self.threads = threads or _usable_cpus()
-        self._session: Any = _open_session(Path(path), self.threads, PROVIDERS[provider], simulate)
+        settings = {} if provider == "cpu" else {"device_id": str(index)}
+        self._session: Any = open_session(Path(path), self.threads, {PROVIDERS[provider]: settings}, simulate)
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
-        self._inputs = tuple(_tensor_info(value) for value in self._session.get_inputs())
-        self._outputs = tuple(_tensor_info(value) for value in self._session.get_outputs())
+        self._inputs = tuple(tensor_info(value) for value in self._session.get_inputs())
+        self._outputs = tuple(tensor_info(value) for value in self._session.get_outputs())
         if not simulate and self.providers[0] == PROVIDERS["cpu"]:
             self._refuse_wrong_flavour(Path(path))
 
@@ -82,7 +93,7 @@ class OrtBackend:
         try:
             answers = self._session.run(names, dict(feed))
         except Exception as error:  # its exceptions share no base class
-            raise BackendError(f"ONNX Runtime could not run the model: {_first_line(error)}") from error
+            raise BackendError(f"ONNX Runtime could not run the model: {first_line(error)}") from error
         return dict(zip(names, answers))
 
     def close(self) -> None:
@@ -96,13 +107,18 @@ class OrtBackend:
         self.close()
 
 
-def _open_session(path: Path, threads: int, provider: str, simulate: bool) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingDependencyError(
-            "running an ONNX model needs `onnxruntime`, which is not installed: pip install onnxruntime"
-        ) from error
+def available_providers() -> tuple[str, ...]:
+    """Which of ``PROVIDERS`` the installed ONNX Runtime has, by our names."""
+    found = _onnxruntime().get_available_providers()
+    return tuple(name for name, provider in PROVIDERS.items() if provider in found)
+
+
+def open_session(path: Path, threads: int, providers: Mapping[str, Mapping[str, str]], simulate: bool = False) -> Any:
+    """A session on the first of ``providers``, by ONNX Runtime's names with their options, that it has.
+
+    The processor is the last resort. Raises as ``OrtBackend`` does.
+    """
+    onnxruntime = _onnxruntime()
     if not path.is_file():
         raise ArtifactError(f"no model at `{path}`: " + ("it is a directory" if path.is_dir() else "no such file"))
     options = onnxruntime.SessionOptions()
@@ -113,14 +129,33 @@ def _open_session(path: Path, threads: int, provider: str, simulate: bool) -> An
     options.graph_optimization_level = levels.ORT_DISABLE_ALL if simulate else levels.ORT_ENABLE_ALL
     options.log_severity_level = _SILENT
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    wanted = [name for name in (provider, PROVIDERS["cpu"]) if name in onnxruntime.get_available_providers()]
+    installed = onnxruntime.get_available_providers()
+    wanted = {name: dict(settings) for name, settings in providers.items() if name in installed}
+    wanted.setdefault(PROVIDERS["cpu"], {})
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=list(dict.fromkeys(wanted)))
+        return onnxruntime.InferenceSession(str(path), options, providers=list(wanted.items()))
     except Exception as error:  # its exceptions share no base class
         raise ArtifactError(
             f"`{path}` is not an ONNX model that ONNX Runtime {onnxruntime.__version__} can load, "
-            f"copy or export it again ({_first_line(error)})"
+            f"copy or export it again ({first_line(error)})"
         ) from error
+
+
+def unsynchronised() -> Any:
+    """Run options by which a session on a GPU does not wait for its work."""
+    options = _onnxruntime().RunOptions()
+    options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+    return options
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError(
+            "running an ONNX model needs `onnxruntime`, which is not installed: pip install onnxruntime"
+        ) from error
+    return onnxruntime
 
 
 def _usable_cpus() -> int:
@@ -128,7 +163,7 @@ def _usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _tensor_info(value: Any) -> TensorInfo:
+def tensor_info(value: Any) -> TensorInfo:
     """Name, dtype and shape of a session's value; its type reads ``tensor(float)``, ``tensor(uint8)``…"""
     kind = value.type.removeprefix("tensor(").removesuffix(")")
     try:
@@ -138,6 +173,6 @@ def _tensor_info(value: Any) -> TensorInfo:
     return TensorInfo(value.name, dtype, tuple(size if isinstance(size, int) else None for size in value.shape))
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     text = str(error).strip().splitlines()
     return text[0][:200] if text else type(error).__name__

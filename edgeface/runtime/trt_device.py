@@ -68,7 +68,8 @@ class TrtDeviceEngine:
         context = self._engine.create_execution_context()
         if context is None:
             raise BackendError(f"TensorRT has no memory for another execution context ({self._log.reason()})")
-        problem = self._problem(context, shapes, addresses)
+        fed = {info.name: shapes[info.name] for info in self.inputs}  # the outputs' shapes follow from them
+        problem = self._problem(context, fed, addresses)
         if problem:
             del context  # before the error, whose traceback would keep it beyond the life of the GPU's context
             raise BackendError(f"{problem} ({self._log.reason()})")

@@ -84,7 +84,7 @@ class EmulatedEngine:
         count = shapes[self.inputs[0].name][0]
         assert self.batches[0] <= count <= self.batches[1], f"a batch of {count}"
         assert all(address % 256 == 0 for address in addresses.values()), "TensorRT's alignment"
-        self.bound += shapes.values()
+        self.bound += [shapes[info.name] for info in self.inputs]
         return EmulatedCall(self._backend, shapes, addresses, self._refuses_capture)
 
     def close(self) -> None:
