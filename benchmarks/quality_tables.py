@@ -1,4 +1,4 @@
-"""How good the shipped network is and what its 8-bit and 16-bit versions lose, as the README's tables."""
+"""How good the shipped network is, what its 8-bit and 16-bit versions lose, what holds on video."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from benchmarks.script import Results, Tables, markdown
 _NAMES = {"cpu-x86": "x86 CPUs", "cpu-arm": "ARM CPUs", "tensorrt": "TensorRT"}
 _UNITS = {"age": "y", "gender": "points", "race": "points"}
 _SPEED_BATCH = 8
+_FLAT = {"memory": "memory_mb flat", "threads": "threads flat", "files": "files flat"}
 
 
 def quality(results: Mapping[str, Results]) -> Tables:
@@ -49,6 +50,51 @@ def _precision(candidate: Mapping[str, Any], speed: str) -> tuple[str, ...]:
     name = f"{kind['precision'].upper()} for {_NAMES[kind['target']]}{flavour}"
     losses = [f"{interval(heads[head]['loss'])} {unit}" for head, unit in _UNITS.items()]
     return name, *losses, f"{percent(changes['gender']['flips'])} / {percent(changes['race']['flips'])}", speed
+
+
+def video(results: Mapping[str, Results]) -> Tables:
+    """The table ``video`` from four commands."""
+    shares, fps = results["pipeline_efficiency"]["share_of_parts"], results["cpp_frames"]["median_ratio"]
+    rows = [
+        (_fusion_title(results["fusion"]), _fusion(results["fusion"]["figures"]), "fusion"),
+        (f"cameras that fail, for {results['soak']['minutes']:.0f} minutes", _soak(results["soak"]), "soak"),
+        (
+            "the whole pipeline against the bare cost of its parts",
+            f"{shares['run --per-frame'][0]:.2f} times their speed per frame, {shares['run'][0]:.2f} with fusion",
+            "pipeline_efficiency",
+        ),
+        (
+            f"the C++ demo against `edgeface run --per-frame`, {results['cpp_frames']['threads']} thread",
+            f"{fps:.2f} times the frames a second",
+            "cpp_frames",
+        ),
+    ]
+    commands = [(*row[:2], f"`python -m benchmarks.{row[2]}`") for row in rows]
+    return {"video": markdown(("what", "measured", "command"), commands)}
+
+
+def _fusion_title(results: Results) -> str:
+    people, fold = results["figures"]["people"], results["folds"]
+    return f"answers fused over a track, against per frame (synthetic tracks of {people} faces of UTKFace fold {fold})"
+
+
+def _fusion(figures: Mapping[str, Any]) -> str:
+    frame, fused = figures["frame"], figures["fused"]
+    return (
+        f"age jitter {figures['jitter_ratio']:.1f} times lower, flips of gender {frame['gender_flips']:,} → "
+        f"{fused['gender_flips']:,} and of race {frame['race_flips']:,} → {fused['race_flips']:,}, age error "
+        f"{frame['age_mae']:.2f} → {fused['age_mae']:.2f} y, {figures['calls_saved']:.1f} times fewer inferences"
+    )
+
+
+def _soak(results: Results) -> str:
+    faults, verdicts = results["faults"], results["verdicts"]
+    recovered = faults["count"] - faults["unrecovered"]
+    flat = [name for name in ("memory", "threads", "files") if verdicts[_FLAT[name]]]
+    return (
+        f"{recovered} of {faults['count']} faults recovered, the slowest {faults['worst_s']:.1f} s after the camera's "
+        f"return; frame age p99 {results['age_ms']['p99']:.0f} ms; flat: {', '.join(flat) or 'nothing'}"
+    )
 
 
 def interval(loss: Mapping[str, float]) -> str:

@@ -53,6 +53,12 @@ SOURCES = (
     *(Source(f"bench_{suite}", "benchmarks.suites.tables") for suite in SUITES),
     Source("quality", "benchmarks.quality_tables", "quality", files=("evaluate_utkface", "evaluate_fairface")),
     Source("precision", "benchmarks.quality_tables", "precision", files=("parity_attributes", "bench_precision")),
+    Source(
+        "video",
+        "benchmarks.quality_tables",
+        "video",
+        files=("fusion", "soak", "pipeline_efficiency", "cpp_frames"),
+    ),
     Source("scaling", "benchmarks.scaling"),
     Source("footprint", "benchmarks.footprint"),
     Source("artefacts", "benchmarks.artefacts"),
