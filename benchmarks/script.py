@@ -23,14 +23,17 @@ def run_script(
     arguments: Sequence[str] | None = None,
     add_options: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
 ) -> int:
-    """Parse ``arguments`` (``None``: the command line's), measure, save, print every table; return the exit code."""
+    """Parse ``arguments`` (``None``: the command line's), measure, save, print every table; return the exit code.
+
+    Results of ``--quick`` say so (``"quick": true``), since their figures are for no document.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--save", type=Path, help="also write the result to this JSON file, plots beside it")
     parser.add_argument("--quick", action="store_true", help="few and small measurements, to see that it works")
     add_options(parser)
     options = parser.parse_args(arguments)
     try:
-        results = measure(options)
+        results = measure(options) | ({"quick": True} if options.quick else {})
         if options.save:
             write_json(options.save, results)
     except EdgefaceError as error:
