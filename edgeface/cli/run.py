@@ -61,6 +61,10 @@ def run(
         float, typer.Option(min=0.0, metavar="SECONDS", help="Give a live source up after so long; 0: never.")
     ] = 300.0,
     rtsp_transport: Annotated[str, typer.Option(metavar="T", help="tcp or udp.")] = "tcp",
+    decoder: Annotated[
+        str,
+        typer.Option(metavar="D", help="What decodes videos: cpu, nvdec (an NVIDIA GPU's engine), auto."),
+    ] = "cpu",
     privacy: live_options.Privacy = False,
     privacy_k: live_options.PrivacyK = 5,
     privacy_interval: live_options.PrivacyInterval = 60.0,
@@ -86,7 +90,9 @@ def run(
 
     uris = dict.fromkeys([*(sink or ()), *([_STDOUT] if as_json else ())])
     _keep_inputs(source, uris)
-    live = SourceOptions(open_s=stall, stall_s=stall, give_up_s=give_up or None, rtsp_transport=rtsp_transport)
+    live = SourceOptions(
+        open_s=stall, stall_s=stall, give_up_s=give_up or None, rtsp_transport=rtsp_transport, decoder=decoder
+    )
     shown = live_options.privacy_options(privacy, privacy_k, privacy_interval, heads, blur)
     numbers = RunStats()
     with ExitStack() as stack:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgeface.errors import ImageError
 from edgeface.runtime.cuda_stream import LEGACY_STREAM
@@ -43,14 +43,7 @@ def device_frame(tensor: Any, layout: str = "rgb", bt709: bool = False, full_ran
     """
     if layout not in FORMATS:
         raise ImageError(f"layout: expected one of {', '.join(FORMATS)}, found `{layout}`")
-    if hasattr(tensor, "__cuda_array_interface__"):
-        address, shape, strides = _from_interface(tensor.__cuda_array_interface__)
-        owner, stream = tensor, tensor.__cuda_array_interface__.get("stream")
-    elif hasattr(tensor, "__dlpack__"):
-        owner, stream = tensor.__dlpack__(), LEGACY_STREAM  # what a producer takes for granted unless told otherwise
-        address, shape, strides = _from_capsule(owner)
-    else:
-        raise ImageError(f"expected a tensor on a GPU, found {type(tensor).__name__}")
+    address, shape, strides, owner, stream = _places(tensor)
     wanted_dims, pixel = (2, (1,)) if layout == "nv12" else (3, (3, 1))
     if len(shape) != wanted_dims or 0 in shape or (layout != "nv12" and shape[2] != 3) or strides[1:] != pixel:
         kind = "[H * 3 / 2, W]" if layout == "nv12" else "[H, W, 3]"
@@ -59,6 +52,32 @@ def device_frame(tensor: Any, layout: str = "rgb", bt709: bool = False, full_ran
         )
     height = shape[0] if layout != "nv12" else shape[0] * 2 // 3
     return DeviceFrame(address, shape[1], height, strides[0], layout, bt709, full_range, owner, stream=stream)
+
+
+class Plane(NamedTuple):
+    """One plane of a picture on the GPU: where it begins, the bytes from row to row, and what ``DeviceFrame`` says."""
+
+    address: int
+    stride: int
+    owner: Any
+    stream: int | None
+
+
+def device_plane(tensor: Any) -> Plane:
+    """A plane of bytes in a tensor on the GPU, rows first. Raises ``ImageError`` for anything else."""
+    address, _, strides, owner, stream = _places(tensor)
+    return Plane(address, strides[0], owner, stream)
+
+
+def _places(tensor: Any) -> tuple[int, tuple[int, ...], tuple[int, ...], Any, int | None]:
+    """Address, shape, strides, what keeps the memory alive, and the stream that may be at work on it."""
+    if hasattr(tensor, "__cuda_array_interface__"):
+        interface = tensor.__cuda_array_interface__
+        return *_from_interface(interface), tensor, interface.get("stream")
+    if hasattr(tensor, "__dlpack__"):
+        capsule = tensor.__dlpack__()
+        return *_from_capsule(capsule), capsule, LEGACY_STREAM  # taken for granted by a producer who is told nothing
+    raise ImageError(f"expected a tensor on a GPU, found {type(tensor).__name__}")
 
 
 def _from_interface(interface: dict[str, Any]) -> tuple[int, tuple[int, ...], tuple[int, ...]]:

@@ -29,6 +29,8 @@ from edgeface.types import Frame
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
 STREAM_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp")
+DECODERS = ("auto", "cpu", "nvdec")
+"""What decodes videos: the processor or an NVIDIA GPU's video engine (``source_nvdec``)."""
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)  # two letters or more: C:\ is a place on a disk
 _SECRET = re.compile(r"pass|pwd|token|key|secret|auth|user|sig", re.IGNORECASE)
 _KINDS = (
@@ -67,12 +69,13 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """How live sources behave.
+    """How sources behave, mostly live ones.
 
     ``open_s`` seconds for one attempt to connect; ``stall_s`` without a frame after which to connect again;
     ``backoff_s`` first and longest pause between attempts; ``give_up_s`` without a frame after which the source has
     failed (``None``: never); ``max_lag_s`` behind its own clock from which on a stream's frames are skipped undecoded;
-    ``rtsp_transport`` "tcp" or "udp". Raises ``ConfigError`` for a setting out of range.
+    ``rtsp_transport`` "tcp" or "udp". ``decoder`` is one of ``DECODERS``, for files as well. Raises
+    ``ConfigError`` for a setting out of range.
     """
 
     open_s: float = 5.0
@@ -81,6 +84,7 @@ class SourceOptions:
     give_up_s: float | None = 300.0
     max_lag_s: float = 1.0
     rtsp_transport: str = "tcp"
+    decoder: str = "cpu"
 
     def __post_init__(self) -> None:
         for name in ("open_s", "stall_s", "max_lag_s", "give_up_s"):
@@ -91,6 +95,8 @@ class SourceOptions:
             raise ConfigError(f"backoff_s: expected two growing pauses above 0 seconds, found {self.backoff_s}")
         if self.rtsp_transport not in ("tcp", "udp"):
             raise ConfigError(f"rtsp_transport: expected tcp or udp, found `{self.rtsp_transport}`")
+        if self.decoder not in DECODERS:
+            raise ConfigError(f"decoder: expected one of {', '.join(DECODERS)}, found `{self.decoder}`")
 
 
 def open_sources(uris: Iterable[str | os.PathLike[str]], options: SourceOptions | None = None) -> list[Source]:
@@ -99,7 +105,7 @@ def open_sources(uris: Iterable[str | os.PathLike[str]], options: SourceOptions 
     found: list[Source] = []
     try:
         for uri in uris:
-            found.extend(_globbed(os.fspath(uri)) or [open_source(uri, options)])
+            found.extend(_globbed(os.fspath(uri), options) or [open_source(uri, options)])
     except EdgefaceError:
         for source in found:
             source.close()
@@ -128,7 +134,7 @@ def open_source(uri: str | os.PathLike[str], options: SourceOptions | None = Non
         raise SourceError(f"no source at `{uri}`: no such file or directory{hint}")
     from edgeface.pipeline.source_file import VideoSource
 
-    return VideoSource(path)
+    return VideoSource(path, decoder=options.decoder)
 
 
 def is_local(uri: str) -> bool:
@@ -191,7 +197,7 @@ def _by_scheme(scheme: str, uri: str, options: SourceOptions) -> Source:
     if scheme in ("http", "https") and Path(urlsplit(uri).path).suffix.lower() in VIDEO_SUFFIXES:
         from edgeface.pipeline.source_file import VideoSource
 
-        return VideoSource(uri, public_name(uri))
+        return VideoSource(uri, public_name(uri), options.decoder)
     if scheme in STREAM_SCHEMES:
         from edgeface.pipeline.source_stream import stream_source
 
@@ -201,7 +207,7 @@ def _by_scheme(scheme: str, uri: str, options: SourceOptions) -> Source:
     raise SourceError(f"no source of the kind `{scheme}:`; expected {_KINDS}")
 
 
-def _globbed(uri: str) -> list[Source]:
+def _globbed(uri: str, options: SourceOptions | None) -> list[Source]:
     """A source for each file that a glob names; none where ``uri`` is no glob."""
     if not is_local(uri) or Path(uri).exists() or not glob.has_magic(uri):
         return []
@@ -210,4 +216,4 @@ def _globbed(uri: str) -> list[Source]:
         raise SourceError(f"no source at `{uri}`: the glob matches no file")
     from edgeface.pipeline.source_file import DeferredSource
 
-    return [DeferredSource(path) for path in paths]
+    return [DeferredSource(path, options) for path in paths]

@@ -11,7 +11,8 @@ import numpy as np
 from edgeface.errors import EdgefaceError, ImageError, SourceError
 from edgeface.images import list_images, read_image
 from edgeface.pipeline.mailbox import Counters
-from edgeface.pipeline.source import open_source
+from edgeface.pipeline.source import SourceOptions, open_source
+from edgeface.pipeline.source_nvdec import open_video
 from edgeface.types import Frame, Image
 
 _FALLBACK_RATE = 25.0
@@ -66,9 +67,13 @@ class FileSource:
 class DeferredSource(FileSource):
     """A file that is opened when it is read; one that cannot be opened is a problem, and others go on."""
 
+    def __init__(self, name: str, options: SourceOptions | None = None) -> None:
+        super().__init__(name)
+        self._options = options
+
     def _frames(self) -> Iterator[Frame]:
         try:
-            with open_source(self.name) as opened:
+            with open_source(self.name, self._options) as opened:
                 self.problems = opened.problems
                 yield from opened
         except (SourceError, ImageError) as problem:
@@ -97,15 +102,17 @@ class VideoSource(FileSource):
 
     ``pts_s`` grows strictly: a frame without a time, or one not later than its predecessor, is put one frame's length
     after it. Phone videos are turned as their rotation says. A file that breaks off yields what can be decoded, then
-    has one ``SourceError`` in ``problems``. ``name`` stands for an address that should not be shown as it is.
+    has one ``SourceError`` in ``problems``. ``name`` stands for an address that should not be shown as it is,
+    ``decoder`` is one of ``source.DECODERS``.
     """
 
-    def __init__(self, path: str | os.PathLike[str], name: str | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str], name: str | None = None, decoder: str = "cpu") -> None:
         import av
 
         super().__init__(name or str(path))
         try:
-            self._container = av.open(str(path), timeout=None if os.path.exists(path) else _REMOTE_TIMEOUT_S)
+            timeout_s = None if os.path.exists(path) else _REMOTE_TIMEOUT_S
+            self._container = open_video(str(path), self.name, decoder, timeout=timeout_s)
         except av.FFmpegError as error:
             raise SourceError(
                 f"cannot open `{self.name}` as a video: {reason(error)}; expected a video file, a picture or a "

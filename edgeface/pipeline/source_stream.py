@@ -14,6 +14,7 @@ from edgeface.pipeline.source import SourceOptions, public_name
 from edgeface.pipeline.source_clock import Latency
 from edgeface.pipeline.source_file import reason, upright
 from edgeface.pipeline.source_live import LiveSource, Shot, StallError
+from edgeface.pipeline.source_nvdec import open_video
 
 _TIMELESS_FORMATS = frozenset({"mpjpeg", "mjpeg", "image2pipe"})
 """Formats without times of their own; what FFmpeg makes up from a nominal rate is no time."""
@@ -41,7 +42,10 @@ class Stream:
         self._name, self._options, self._counters = public_name(uri), options, counters
         started_s = time.monotonic()
         try:
-            self._container = av.open(uri, options=_options(uri, options), timeout=(options.open_s, options.stall_s))
+            limits_s = options.open_s, options.stall_s
+            self._container = open_video(
+                uri, self._name, options.decoder, options=_options(uri, options), timeout=limits_s
+            )
         except (av.FFmpegError, ValueError) as error:
             silent = isinstance(error, av.error.ExitError) or time.monotonic() - started_s > options.open_s
             raise SourceError(f"no answer within {options.open_s:g} s" if silent else reason(error)) from error

@@ -133,6 +133,22 @@ class Context:
         self.close()
 
 
+@contextmanager
+def current_context(index: int = 0, driver: Driver | None = None) -> Iterator[None]:
+    """Have the primary context of GPU ``index`` be the calling thread's for a while, as other libraries want it."""
+    driver = driver or Driver()
+    device = driver.number("cuDeviceGet", index)
+    handle = driver.handle("cuDevicePrimaryCtxRetain", device)
+    try:
+        driver.call("cuCtxPushCurrent_v2", handle)
+        try:
+            yield
+        finally:
+            driver.call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+    finally:
+        driver.call("cuDevicePrimaryCtxRelease_v2", device)
+
+
 class DeviceBuffer:
     """``size`` bytes of the GPU's memory at ``address``."""
 

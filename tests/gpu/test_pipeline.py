@@ -205,8 +205,10 @@ def test_two_pipelines_in_one_process(engines: tuple[Path, Path], reference: Fac
 
 def test_everything_is_released_after_an_exception(engines: tuple[Path, Path]) -> None:
     with Context() as watch:
-        before = watch.free_bytes()
-        for _ in range(3):
+        before = 0
+        for number in range(4):
+            if number == 1:  # the first one loads what the driver and TensorRT keep
+                before = watch.free_bytes()
             with pytest.raises(ZeroDivisionError), GpuAnalyzer(lambda: engine_parts(*engines)) as analyzer:
                 analyzer(pictures()[0])
                 raise ZeroDivisionError
