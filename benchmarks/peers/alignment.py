@@ -42,6 +42,7 @@ def pillow(picture: Image, landmarks: Floats, alignment: AlignmentSpec, size: in
 def torch_grid(picture: Image, landmarks: Floats, alignment: AlignmentSpec, size: int) -> NDArray[Any]:
     """Our transforms, sampled by PyTorch's ``grid_sample``, all faces at once."""
     torch = required("torch")
+    torch.set_num_threads(1)
     height, width = picture.shape[:2]
     target = template_px(alignment, size)
     inverses = np.stack([invert(similarity(points, target)) for points in landmarks]).astype(np.float32)

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import pytest
 
 from benchmarks.suites.faces import LabelledPicture, RealFaces, labelled_pictures, real_faces
@@ -42,6 +43,13 @@ def suite(request: pytest.FixtureRequest, quick: bool) -> Iterator[Suite]:
     if request.session.testsfailed == failed_before and not selected:
         default = ROOT / ("build/bench-quick" if quick else "benchmarks/results")
         print(f"\nwrote {cases.save(request.config.getoption('--results') or default)}")
+
+
+@pytest.fixture(autouse=True)
+def _opencv_threads() -> Iterator[None]:
+    """OpenCV's thread count is the process's: what a case sets must not reach the next one."""
+    yield
+    cv2.setNumThreads(-1)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import cv2
 import pytest
 
 from benchmarks.peers.base import Call, contender
@@ -16,6 +17,7 @@ from benchmarks.suites.results import Suite
 
 @pytest.mark.parametrize(("columns", "rows", "width", "height"), [(1, 1, 512, 512), (4, 2, 1280, 720)])
 def test_detectors(benchmark: BenchmarkFixture, suite: Suite, columns: int, rows: int, width: int, height: int) -> None:
+    cv2.setNumThreads(1)
     scene = crowd(columns, rows, width, height)
 
     def opened(open_detector: Callable[[], Detect]) -> Callable[[], tuple[Call, Mapping[str, Any]]]:
