@@ -2,8 +2,8 @@
 
     python -m benchmarks.footprint [--trained model.pt2] [--no-install] [--save benchmarks/results/footprint.json]
 
-Installs this checkout into a fresh virtual environment (pip, from the package index; about 350 MB) and starts the
-commands there, in turns. ``--trained`` names the network in PyTorch, whose start and memory are measured beside ours on
+Installs this checkout into a fresh virtual environment by pip from the package index and starts the commands
+there, in turns. ``--trained`` names the network in PyTorch, whose start and memory are measured beside ours on
 the same portrait, in this environment. Times are from starting a process to its first line of output.
 """
 

@@ -42,7 +42,7 @@ _STREAM_PICTURES = 8
 
 
 def measure(options: argparse.Namespace) -> Results:
-    """All curves, and their plot where they are saved."""
+    """All curves."""
     quick = options.quick
     sizes = QUICK if quick else {"faces": FACES, "heights": HEIGHTS, "batches": BATCHES, "streams": STREAMS}
     pictures = QUICK["pictures"] if quick else [count for count in PICTURES if count <= options.pictures]
@@ -51,11 +51,8 @@ def measure(options: argparse.Namespace) -> Results:
         files = unpack(options.data or [DATA], folder / "pictures", max(pictures))
         curves = _in_process(files, sizes, 0.2 if quick else options.seconds, 1 if quick else 5)
         curves += predict_curves(files, pictures, folder)
-    figures = [curve.to_dict() for curve in curves]
-    if options.save:
-        plot(figures, options.save.with_suffix(".png"))
     return {
-        "curves": figures,
+        "curves": [curve.to_dict() for curve in curves],
         "models": {name: sha256_file(shipped_model(f"{name}.onnx")) for name in ("detector", "attributes")},
         "machine": fingerprint(),
     }
@@ -107,7 +104,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return run_script(__doc__, measure, tables, arguments, _options)
+    return run_script(__doc__, measure, tables, arguments, _options, plot)
 
 
 if __name__ == "__main__":

@@ -73,8 +73,8 @@ def rounded(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def plot(curves: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Every curve of ``Curve.to_dict`` on logarithmic axes, with its fit and what was expected, as a PNG.
+def plot(results: Mapping[str, Any], path: Path) -> None:
+    """Every one of ``results["curves"]`` on logarithmic axes, with its fit and what was expected, as a PNG.
 
     Raises ``MissingDependencyError`` without matplotlib.
     """
@@ -85,7 +85,7 @@ def plot(curves: Sequence[Mapping[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    columns = 3
+    curves, columns = results["curves"], 3
     rows = math.ceil(len(curves) / columns)
     figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 3.3 * rows), squeeze=False)
     for axis, curve in zip(axes.flat, curves):

@@ -22,8 +22,9 @@ def run_script(
     tables: Callable[[Results], Tables],
     arguments: Sequence[str] | None = None,
     add_options: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
+    plot: Callable[[Results, Path], None] | None = None,
 ) -> int:
-    """Parse ``arguments`` (``None``: the command line's), measure, save, print every table; return the exit code.
+    """Parse ``arguments`` (``None``: the command line's), measure, save, plot, print every table; return the exit code.
 
     Results of ``--quick`` say so (``"quick": true``), since their figures are for no document.
     """
@@ -36,6 +37,8 @@ def run_script(
         results = measure(options) | ({"quick": True} if options.quick else {})
         if options.save:
             write_json(options.save, results)
+            if plot:
+                plot(results, options.save.with_suffix(".png"))
     except EdgefaceError as error:
         complain(error)
         return 1
