@@ -34,7 +34,7 @@ DECODERS = ("auto", "cpu", "nvdec")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)  # two letters or more: C:\ is a place on a disk
 _SECRET = re.compile(r"pass|pwd|token|key|secret|auth|user|sig", re.IGNORECASE)
 _KINDS = (
-    "a picture, a folder, a video, a glob, a camera (0, v4l2:/dev/video0, csi:0), a stream "
+    "a picture, a folder, a video, a glob, a camera (0, v4l2:/dev/video0, csi:0), gst: and a pipeline, a stream "
     f"({', '.join(f'{scheme}://' for scheme in ('rtsp', 'http', 'udp'))}) or synthetic:"
 )
 
@@ -190,6 +190,10 @@ def _by_scheme(scheme: str, uri: str, options: SourceOptions) -> Source:
         from edgeface.pipeline.source_camera import camera_source
 
         return camera_source(uri, options)
+    if scheme == "gst":
+        from edgeface.pipeline.source_gstreamer import gstreamer_source
+
+        return gstreamer_source(uri, options)
     if scheme == "synthetic":
         from edgeface.pipeline.source_synthetic import synthetic_source
 
