@@ -9,28 +9,32 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.script import DATA
 from edgeface.errors import ConfigError
 from edgeface.images import SUFFIXES
 
+PICTURES = (DATA / "scenes.zip", DATA / "utkface", DATA / "fairface")
+"""What is measured unless other data are named: photographs of everything, and of faces, cut out."""
 SEED = 0
 
 
 def unpack(data: Sequence[Path], folder: Path, count: int) -> list[Path]:
     """Write ``count`` pictures of ``data`` (zips, or folders of zips or pictures) into ``folder``; their paths.
 
-    Every zip or folder gives the same number, as far as it has so many, and their pictures are mixed evenly: names
-    begin with a shuffled number (seed 0). Files are copied as they are. Raises ``ConfigError`` where there are too few.
+    Every one of ``data`` gives the same number, as far as it has so many, as do the zips of a folder. All are mixed
+    evenly: names begin with a shuffled number (seed 0). Files are copied as they are. Raises ``ConfigError`` where
+    there are too few.
     """
-    places = [place for path in data for place in _places(path)]
-    names = {place: _names(place) for place in places}
-    shares = even_shares([len(names[place]) for place in places], count)
+    named = [{place: _names(place) for place in _places(path)} for path in data]
+    shares = even_shares([sum(map(len, names.values())) for names in named], count)
     numbers = iter(np.random.default_rng(SEED).permutation(count).tolist())
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for place, share in zip(places, shares):
-        for name, content in _read(place, names[place][:share]):
-            written.append(folder / f"{next(numbers):05d}_{name.rsplit('/', 1)[-1]}")
-            written[-1].write_bytes(content)
+    for names, share in zip(named, shares):
+        for place, part in zip(names, even_shares([len(listed) for listed in names.values()], share)):
+            for name, content in _read(place, names[place][:part]):
+                written.append(folder / f"{next(numbers):05d}_{name.rsplit('/', 1)[-1]}")
+                written[-1].write_bytes(content)
     return sorted(written)
 
 

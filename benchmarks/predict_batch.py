@@ -22,9 +22,9 @@ import cv2
 import numpy as np
 from scipy.stats import theilslopes
 
-from benchmarks.photographs import unpack
+from benchmarks.photographs import PICTURES, unpack
 from benchmarks.predict_process import PredictProcess
-from benchmarks.script import DATA, Results, Tables, markdown, run_script
+from benchmarks.script import Results, Tables, markdown, run_script
 from edgeface.api import FaceAnalyzer
 from edgeface.artifact import sha256_file
 from edgeface.bench import paired_speedup
@@ -148,11 +148,13 @@ def memory_of(chunks: Chunks) -> dict[str, Any]:
 def measure(options: argparse.Namespace) -> Results:
     """Unpack, then measure with each number of threads."""
     count, chunk = (24, 8) if options.quick else (options.pictures, 250)
+    data = options.data or PICTURES
     with tempfile.TemporaryDirectory(prefix="edgeface-predict-") as folder:
-        files = unpack(options.data or [DATA], Path(folder) / "pictures", count)
+        files = unpack(data, Path(folder) / "pictures", count)
         runs = [measure_threads(files, threads, chunk) for threads in THREADS]
     return {
         "pictures": len(files),
+        "data": [path.name for path in data],
         "chunk": chunk,
         "goal": GOAL,
         "runs": runs,
@@ -163,7 +165,8 @@ def measure(options: argparse.Namespace) -> Results:
 
 def tables(results: Results) -> Tables:
     """The table ``predict_batch``."""
-    columns = ("threads", "pictures a second", "bare parts", "efficiency", "memory after 500", "at the end", "growth")
+    efficiency, settled = f"efficiency (goal: {results['goal']})", f"memory after {SETTLED}"
+    columns = ("threads", "pictures a second", "bare parts", efficiency, settled, "at the end", "growth")
     return {"predict_batch": markdown(columns, [_row(run, results["pictures"]) for run in results["runs"]])}
 
 

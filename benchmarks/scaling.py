@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.photographs import PICTURES as DATA
 from benchmarks.photographs import unpack
 from benchmarks.scaling_fit import Curve, measured, plot
 from benchmarks.scaling_frames import batch_curve, faces_curve, mosaic, size_curves
 from benchmarks.scaling_load import predict_curves, streams_curve
-from benchmarks.script import DATA, Results, Tables, markdown, run_script
+from benchmarks.script import Results, Tables, markdown, run_script
 from edgeface.api import FaceAnalyzer
 from edgeface.artifact import sha256_file
 from edgeface.machine import fingerprint
@@ -48,7 +49,7 @@ def measure(options: argparse.Namespace) -> Results:
     pictures = QUICK["pictures"] if quick else [count for count in PICTURES if count <= options.pictures]
     with tempfile.TemporaryDirectory(prefix="edgeface-scaling-") as name:
         folder = Path(name)
-        files = unpack(options.data or [DATA], folder / "pictures", max(pictures))
+        files = unpack(options.data or DATA, folder / "pictures", max(pictures))
         curves = _in_process(files, sizes, 0.2 if quick else options.seconds, 1 if quick else 5)
         curves += predict_curves(files, pictures, folder)
     return {

@@ -39,6 +39,8 @@ def test_pictures_of_zips_are_mixed(tmp_path: Path) -> None:
     assert [file.name[:5] for file in files] == [f"{number:05d}" for number in range(20)]
     origins = [file.read_text().split()[0] for file in files]
     assert origins.count("few") == 3 and origins != sorted(origins)
+    one_each = unpack([tmp_path / "few.zip", tmp_path], tmp_path / "two", 6)
+    assert sorted(file.read_text().split()[0] for file in one_each) == ["few"] * 4 + ["many"] * 2
     shown = link(files[:7], tmp_path / "shown")
     assert sorted(file.name for file in shown.iterdir()) == [file.name for file in files[:7]]
 
