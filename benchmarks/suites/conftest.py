@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -12,9 +13,11 @@ import pytest
 from benchmarks.suites.faces import LabelledPicture, RealFaces, labelled_pictures, real_faces
 from benchmarks.suites.models import Artefacts, artefacts
 from benchmarks.suites.results import Suite
+from benchmarks.suites.tables import tables
 
 ROOT = Path(__file__).resolve().parents[2]
 _SECONDS, _QUICK_SECONDS = 3.0, 0.02
+_SHOWN = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,14 +38,22 @@ def quick(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(scope="module")
 def suite(request: pytest.FixtureRequest, quick: bool) -> Iterator[Suite]:
-    """The module's cases; they become a results file if all of them ran."""
+    """The module's cases, shown as a table at its end; they become a results file if all of them ran."""
     cases = Suite(request.module.__name__.rpartition("test_")[2], _QUICK_SECONDS if quick else _SECONDS, quick)
     failed_before = request.session.testsfailed
     yield cases
-    selected = bool(request.config.getoption("-k"))
-    if request.session.testsfailed == failed_before and not selected:
+    shown = request.config.stash.setdefault(_SHOWN, [])
+    if cases.cases:
+        shown += tables(cases.to_dict()).values()
+    if request.session.testsfailed == failed_before and not request.config.getoption("-k"):
         default = ROOT / ("build/bench-quick" if quick else "benchmarks/results")
-        print(f"\nwrote {cases.save(request.config.getoption('--results') or default)}")
+        shown.append(f"wrote {cases.save(request.config.getoption('--results') or default)}")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The tables, below pytest-benchmark's own."""
+    for text in config.stash.get(_SHOWN, []):
+        terminalreporter.write_line(f"\n{text}")
 
 
 @pytest.fixture(autouse=True)
