@@ -30,8 +30,8 @@ def run(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Videos, pictures, folders, globs, cameras (0, v4l2:/dev/video0, csi:0), streams (rtsp://, http://, "
-            "udp://), synthetic:?size=640x360&fps=25&faces=2.",
+            help="Videos, pictures, folders, globs, cameras (0, v4l2:/dev/video0, csi:0), gst:PIPELINE, "
+            "streams (rtsp://, http://, udp://), synthetic:?size=640x360&fps=25&faces=2.",
         ),
     ],
     sink: Annotated[

@@ -71,10 +71,10 @@ def device_plane(tensor: Any) -> Plane:
 
 def _places(tensor: Any) -> tuple[int, tuple[int, ...], tuple[int, ...], Any, int | None]:
     """Address, shape, strides, what keeps the memory alive, and the stream that may be at work on it."""
-    if hasattr(tensor, "__cuda_array_interface__"):
-        interface = tensor.__cuda_array_interface__
-        return *_from_interface(interface), tensor, interface.get("stream")
-    if hasattr(tensor, "__dlpack__"):
+    interface = getattr(tensor, "__cuda_array_interface__", None)
+    if interface is not None and ("stream" in interface or not hasattr(tensor, "__dlpack__")):
+        return *_from_interface(interface), tensor, interface.get("stream", LEGACY_STREAM)
+    if hasattr(tensor, "__dlpack__"):  # PyTorch's: its interface names no stream, its DLPack brings one into order
         capsule = tensor.__dlpack__()
         return *_from_capsule(capsule), capsule, LEGACY_STREAM  # taken for granted by a producer who is told nothing
     raise ImageError(f"expected a tensor on a GPU, found {type(tensor).__name__}")

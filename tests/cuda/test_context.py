@@ -11,7 +11,7 @@ import pytest
 
 from edgeface.cuda import ARGUMENTS, arguments
 from edgeface.errors import BackendError
-from edgeface.runtime.cuda_context import Context, DeviceBuffer, Kernels, PinnedBuffer
+from edgeface.runtime.cuda_context import Context, DeviceBuffer, Kernels, PinnedBuffer, current_context
 from edgeface.runtime.cuda_driver import Driver
 from edgeface.runtime.cuda_stream import Event, Stream
 from edgeface.runtime.ledger import DOWN, UP, WAIT
@@ -81,6 +81,13 @@ def test_another_thread_may_not_close() -> None:
         thread.join()
         assert "close it there" in str(found[0])
         buffer.free()
+    assert emulated.alive() == 0
+
+
+def test_a_context_is_current_for_a_while() -> None:
+    with pytest.raises(ZeroDivisionError), current_context(0, emulated.driver()):
+        assert emulated.alive() == 2, "retained and pushed"
+        raise ZeroDivisionError
     assert emulated.alive() == 0
 
 

@@ -59,12 +59,26 @@ def test_packed_tensors_need_not_say_so() -> None:
     assert device_frame(Capsule((7, 5, 3), None)).stride == 15
 
 
+class Both(Capsule, Interface):
+    """A tensor as PyTorch shows it: an interface that names no stream, and DLPack."""
+
+    def __init__(self) -> None:
+        Capsule.__init__(self, (7, 5, 3), None)
+        Interface.__init__(self, (7, 5, 3))
+
+
 @pytest.mark.parametrize("stream", [None, 1, 2, 4711])
 def test_the_producers_stream_is_kept(stream: int | None) -> None:
     tensor = Interface((7, 5, 3))
     tensor.__cuda_array_interface__["stream"] = stream
     assert device_frame(tensor).stream == stream
-    assert device_frame(Capsule((7, 5, 3), None)).stream == 1, "DLPack: the legacy stream unless told otherwise"
+
+
+def test_a_producer_that_names_no_stream_is_ordered_by_the_legacy_one() -> None:
+    assert device_frame(Interface((7, 5, 3))).stream == 1
+    assert device_frame(Capsule((7, 5, 3), None)).stream == 1
+    both = device_frame(Both())
+    assert (both.address, both.stream) == (4160, 1), "by DLPack, which has the producer wait"
 
 
 @given(st.integers(1, 3000))
