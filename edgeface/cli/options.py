@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from edgeface.api import AttributeEstimator, FaceDetector
     from edgeface.pipeline.device import AnyAnalyzer
 
-Model = Annotated[Path | None, typer.Option(metavar="ONNX", help="Attribute network; without it, the shipped one.")]
+Model = Annotated[
+    Path | None,
+    typer.Option(metavar="ONNX", help="Attribute network; else the shipped one; fairface: the one without UTKFace."),
+]
 Detector = Annotated[
     Path | None,
     typer.Option(metavar="ONNX", help="Face detector (ours, YuNet, SCRFD, UltraFace); else the shipped one."),

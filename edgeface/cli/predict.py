@@ -132,10 +132,10 @@ def _sinks(stack: ExitStack, csv: Path | None, annotate: Path | None) -> list[An
 
 
 def _map_sink(folder: Path, model: Path | None, threads: int, whole: bool) -> Any:
-    from edgeface.pipeline.detect import shipped_model
+    from edgeface.pipeline.detect import attribute_model
     from edgeface.pipeline.sink_maps import MapSink
 
-    return MapSink(folder, model or shipped_model("attributes.onnx"), threads, whole)
+    return MapSink(folder, attribute_model(model), threads, whole)
 
 
 def _results(frames: Iterable[Frame], analyzer: AnyAnalyzer) -> Iterator[FrameResult]:

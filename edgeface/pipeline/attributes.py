@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import fields
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.artifact import model_spec
 from edgeface.errors import ConfigError, ImageError, SpecError
-from edgeface.pipeline.detect import check_image, shipped_model
+from edgeface.pipeline.detect import attribute_model, check_image
 from edgeface.preprocess import align
 from edgeface.runtime.base import Backend, open_backend
 from edgeface.spec import ModelSpec
@@ -37,9 +36,10 @@ turned or tilted head is then cropped unaligned, which costs accuracy; prefer a 
 class AttributeEstimator:
     """Estimates age, gender and race of faces with an edgeface attribute network.
 
-    ``model`` is an ONNX file with a ``ModelSpec`` inside (``None``: the shipped network). A ready ``backend`` takes its
-    place in tests and needs its ``spec``. ``threads`` as in ``open_backend``; ``batch`` faces are run at a time. A
-    network need not have every head: what its spec does not name is NaN in all ``Attributes``.
+    ``model`` is an ONNX file with a ``ModelSpec`` inside (``None``: the shipped network; ``"fairface"``: the shipped
+    one trained on FairFace alone). A ready ``backend`` takes its place in tests and needs its ``spec``. ``threads`` as
+    in ``open_backend``; ``batch`` faces are run at a time. A network need not have every head: what its spec does not
+    name is NaN in all ``Attributes``.
 
     Raises ``SpecError`` where the file has no usable spec or lacks an output the spec promises, ``ArtifactError``
     where it is missing or damaged.
@@ -57,7 +57,7 @@ class AttributeEstimator:
             raise ConfigError(f"batch: expected 1 or more, found {batch}")
         where = "the backend"
         if backend is None:
-            path = Path(model) if model is not None else shipped_model("attributes.onnx")
+            path = attribute_model(model)
             where = f"`{path}`"
             spec, backend = model_spec(path), open_backend(path, threads)
         if spec is None:

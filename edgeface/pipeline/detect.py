@@ -99,6 +99,15 @@ class FaceDetector:
         self.close()
 
 
+def attribute_model(model: str | os.PathLike[str] | None) -> Path:
+    """The attribute network that ``model`` names: a file, ``"fairface"`` (the shipped one that no picture of UTKFace
+    trained), or ``None`` (the shipped default)."""
+    if model is None:
+        return shipped_model("attributes.onnx")
+    path = Path(model)
+    return shipped_model("attributes-fairface.onnx") if str(path) == "fairface" and not path.exists() else path
+
+
 def shipped_model(name: str) -> Path:
     """The path of a model that comes with edgeface. Raises ``ArtifactError`` where this installation lacks it."""
     path = Path(str(resources.files("edgeface") / "assets" / "models" / name))
