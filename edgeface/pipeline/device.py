@@ -14,12 +14,13 @@ from edgeface.api import FaceAnalyzer
 from edgeface.artifact import ENGINE_SUFFIX, detector_spec, model_spec
 from edgeface.errors import BackendError, ConfigError, MissingDependencyError
 from edgeface.pipeline.attributes import AttributeEstimator
-from edgeface.pipeline.detect import FaceDetector, shipped_model
+from edgeface.pipeline.detect import FaceDetector, attribute_model, shipped_model
 from edgeface.pipeline.face import Face
-from edgeface.pipeline.gpu_analyzer import GpuAnalyzer, engine_parts
+from edgeface.pipeline.gpu_analyzer import GpuAnalyzer, engine_parts, onnx_parts
 from edgeface.pipeline.runner import Analyzer
 from edgeface.runtime.cuda_driver import Driver
 from edgeface.runtime.ort import OrtBackend
+from edgeface.runtime.ort_device import gpu_provider
 from edgeface.types import Image
 
 Note = Callable[[str], None]
@@ -66,7 +67,7 @@ class Request:
     @property
     def paths(self) -> tuple[Path, Path]:
         """Detector and attribute network."""
-        return self.detector or shipped_model("detector.onnx"), self.model or shipped_model("attributes.onnx")
+        return self.detector or shipped_model("detector.onnx"), attribute_model(self.model)
 
 
 def open_analyzer(request: Request, note: Note) -> AnyAnalyzer:
@@ -78,7 +79,7 @@ def open_analyzer(request: Request, note: Note) -> AnyAnalyzer:
     if request.device == "cpu" or (request.device == "auto" and not Driver.installed()):
         return _on_cpu(request)
     try:
-        return _on_gpu(request)
+        return _on_gpu(request, note)
     except (BackendError, MissingDependencyError) as error:
         if request.strict:
             raise
@@ -92,8 +93,8 @@ def _on_cpu(request: Request) -> FaceAnalyzer:
     return FaceAnalyzer(detector, AttributeEstimator(request.model, threads=request.threads, batch=request.batch))
 
 
-def _on_gpu(request: Request) -> AnyAnalyzer:
-    """Two engines as one pass; two ONNX files by ONNX Runtime's CUDA provider, where it has one."""
+def _on_gpu(request: Request, note: Note) -> AnyAnalyzer:
+    """Two engines as one pass; two ONNX files by ONNX Runtime's CUDA or TensorRT provider, where it has one."""
     count = Driver().number("cuDeviceGetCount")
     if request.index >= count:
         raise BackendError(f"no GPU {request.index} here: found {count}, counted from 0")
@@ -104,17 +105,26 @@ def _on_gpu(request: Request) -> AnyAnalyzer:
     if engines:
         (other,) = {detector, model} - set(engines)
         raise BackendError(f"`{other}` is no engine: {_build(other)}")
-    return _by_onnxruntime(request, detector, model)
+    return _by_onnxruntime(request, detector, model, note)
 
 
-def _by_onnxruntime(request: Request, detector: Path, model: Path) -> FaceAnalyzer:
-    backends = []
-    for path in (detector, model):
-        backends.append(OrtBackend(path, request.threads, provider="cuda"))
-        if not backends[-1].device.startswith("GPU"):
-            for backend in backends:
-                backend.close()
-            raise BackendError(f"no engines, and this ONNX Runtime has no CUDA provider: {_build(detector, model)}")
+def _by_onnxruntime(request: Request, detector: Path, model: Path, note: Note) -> AnyAnalyzer:
+    """One pass as with engines; only the networks on the GPU for a detector of somebody else's, or without nvcc."""
+    provider = gpu_provider()
+    if provider is None:
+        raise BackendError(f"no engines, and this ONNX Runtime has no CUDA provider: {_build(detector, model)}")
+    if detector_spec(detector) is not None:
+        try:
+            return GpuAnalyzer(partial(onnx_parts, detector, model, provider, request.index, request.score))
+        except MissingDependencyError as error:
+            if request.strict:
+                raise
+            note(f"only the networks run on the GPU, with copies between them: {error}")
+    backends = [OrtBackend(path, request.threads, provider, index=request.index) for path in (detector, model)]
+    if not all(backend.device.startswith("GPU") for backend in backends):
+        for backend in backends:
+            backend.close()
+        raise BackendError(f"ONNX Runtime could not open the models on the GPU: {_build(detector, model)}")
     finder = FaceDetector(backend=backends[0], spec=detector_spec(detector), score_threshold=request.score)
     estimator = AttributeEstimator(backend=backends[1], spec=model_spec(model), batch=request.batch)
     return FaceAnalyzer(finder, estimator)

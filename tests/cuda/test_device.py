@@ -11,7 +11,7 @@ import pytest
 
 from edgeface.api import FaceAnalyzer
 from edgeface.artifact import detector_spec, model_spec
-from edgeface.errors import BackendError, ConfigError, ImageError
+from edgeface.errors import BackendError, ConfigError, ImageError, MissingDependencyError
 from edgeface.images import read_image
 from edgeface.pipeline import device
 from edgeface.pipeline.device import Request, open_analyzer
@@ -107,6 +107,29 @@ def test_engines_that_are_missing_come_with_their_command(one_gpu: None) -> None
     assert "detector.onnx --target tensorrt and edgeface build-engine" in line
     with pytest.raises(BackendError, match=r"detector\.onnx` is no engine: build with edgeface build-engine"):
         open_analyzer(Request("cuda", strict=True, model=Path("net.engine")), print)
+
+
+def test_onnx_runtime_is_the_second_choice(one_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "gpu_provider", lambda: "cuda")
+    monkeypatch.setattr(device, "onnx_parts", lambda *_: emulated_parts())
+    lines: list[str] = []
+    with open_analyzer(Request(), lines.append) as analyzer:
+        assert isinstance(analyzer, GpuAnalyzer) and len(analyzer(PORTRAITS[0])) == 1
+    assert lines == [] and emulated.alive() == 0
+
+
+def test_without_nvcc_one_line_says_what_runs_where(one_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_nvcc(*_: object) -> GpuParts:
+        raise MissingDependencyError("nvcc is not installed")
+
+    monkeypatch.setattr(device, "gpu_provider", lambda: "cuda")
+    monkeypatch.setattr(device, "onnx_parts", no_nvcc)
+    with pytest.raises(MissingDependencyError, match="nvcc"):
+        open_analyzer(Request("cuda", strict=True), print)
+    lines: list[str] = []
+    open_analyzer(Request("cuda"), lines.append).close()
+    assert lines[0] == "only the networks run on the GPU, with copies between them: nvcc is not installed"
+    assert lines[1].startswith("running on the CPU: ONNX Runtime could not open the models on the GPU: build with")
 
 
 @pytest.mark.parametrize("wanted", ["gpu", "cuda:", "cuda:x", ""])
