@@ -52,6 +52,7 @@ class Chunks:
     bare_s: list[float] = field(default_factory=list)
     pictures: list[int] = field(default_factory=list)
     memory_mb: list[float] = field(default_factory=list)
+    faces: int = 0
 
 
 def bare(files: Sequence[Path], analyzer: FaceAnalyzer) -> list[list[float]]:
@@ -74,14 +75,30 @@ def bare(files: Sequence[Path], analyzer: FaceAnalyzer) -> list[list[float]]:
 
 def measure_threads(files: Sequence[Path], threads: int, chunk: int) -> dict[str, Any]:
     """Both ways over ``files``, chunk by chunk, with ``threads`` threads an inference."""
-    chunks, bare_s, faces = Chunks(), 0.0, 0
-    label = f"predict, {threads or 'all'} thread{'s' if threads != 1 else ''}"
-    with (
-        FaceAnalyzer(threads=threads) as analyzer,
-        PredictProcess(files[0].parent, threads) as predict,
-        progress(label) as report,
-    ):
+    with FaceAnalyzer(threads=threads) as analyzer, PredictProcess(files[0].parent, threads) as predict:
         bare(files[: min(8, chunk)], analyzer)  # warm up; the command's own warming up is part of what it takes
+        chunks = _take_turns(files, predict, analyzer, chunk)
+        peak_mb = predict.peak_mb()
+        predict.finish()
+    bare_s = sum(chunks.bare_s)
+    listed = {name: getattr(chunks, name) for name in ("predict_s", "bare_s", "memory_mb")}
+    return {
+        "threads": threads,
+        "faces": chunks.faces,
+        "predict_s": round(predict.seconds, 3),
+        "bare_s": round(bare_s, 3),
+        "efficiency": round(bare_s / predict.seconds, 4),
+        "start_s": round(max(0.0, chunks.predict_s[0] - float(np.median(chunks.predict_s))), 3),
+        "chunk_efficiency": efficiency_of(chunks),
+        "memory": memory_of(chunks) | {"peak_mb": round(peak_mb, 1)},
+        "chunks": {name: [round(value, 4) for value in values] for name, values in listed.items()},
+    }
+
+
+def _take_turns(files: Sequence[Path], predict: PredictProcess, analyzer: FaceAnalyzer, chunk: int) -> Chunks:
+    """A chunk by the command, the same chunk by the bare parts, until all are done."""
+    chunks = Chunks()
+    with progress("predict and its parts") as report:
         for start in range(0, len(files), chunk):
             part = files[start : start + chunk]
             seconds, lines = predict.answers(len(part))
@@ -89,29 +106,12 @@ def measure_threads(files: Sequence[Path], threads: int, chunk: int) -> dict[str
             ages = bare(part, analyzer)
             chunks.bare_s.append(perf_counter() - began)
             check_answers(lines, ages)
-            faces += sum(map(len, ages))
+            chunks.faces += sum(map(len, ages))
             chunks.predict_s.append(seconds)
             chunks.pictures.append(start + len(part))
             chunks.memory_mb.append(predict.memory_mb())
             report(start + len(part), len(files))
-        peak_mb = predict.peak_mb()
-        predict.finish()
-        bare_s = sum(chunks.bare_s)
-        return {
-            "threads": threads,
-            "faces": faces,
-            "predict_s": round(predict.seconds, 3),
-            "bare_s": round(bare_s, 3),
-            "efficiency": round(bare_s / predict.seconds, 4),
-            "start_s": round(max(0.0, chunks.predict_s[0] - float(np.median(chunks.predict_s))), 3),
-            "chunk_efficiency": efficiency_of(chunks),
-            "memory": memory_of(chunks) | {"peak_mb": round(peak_mb, 1)},
-            "chunks": {
-                name: [round(value, 4) for value in values]
-                for name, values in vars(chunks).items()
-                if name != "pictures"
-            },
-        }
+    return chunks
 
 
 def check_answers(lines: Sequence[dict[str, Any]], ages: Sequence[Sequence[float]]) -> None:
