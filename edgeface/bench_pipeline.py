@@ -28,6 +28,7 @@ from edgeface.machine import fingerprint
 from edgeface.pipeline.attributes import landmarks_of
 from edgeface.pipeline.device import AnyAnalyzer
 from edgeface.pipeline.face import FrameResult
+from edgeface.pipeline.gpu import GpuPipeline
 from edgeface.pipeline.gpu_analyzer import GpuAnalyzer
 from edgeface.pipeline.runner import run
 from edgeface.pipeline.source import open_source
@@ -98,11 +99,9 @@ def bench_pipeline(
         if not first:
             raise ConfigError(f"`{clip}` has no frames to time")
         floor = _floor(path, analyzer, max_frames) if isinstance(analyzer, FaceAnalyzer) else None
-        if isinstance(analyzer, GpuAnalyzer):
-            analyzer.ledger.frames.clear()
-        busy_ms = _busy_ms(analyzer)
+        busy_ms = _clocked(analyzer, True)
         ours, bare = _alternate(path, analyzer, floor, seconds, max_frames, watcher, progress)
-        busy_ms = _busy_ms(analyzer) - busy_ms
+        busy_ms = _clocked(analyzer, False) - busy_ms
     on_gpu = isinstance(analyzer, GpuAnalyzer)
     frames = watcher.frames
     return PipelineReport(
@@ -124,9 +123,16 @@ def bench_pipeline(
     )
 
 
-def _busy_ms(analyzer: AnyAnalyzer) -> float:
-    """Milliseconds that a GPU has worked so far."""
-    return analyzer.on_gpu(lambda pipeline: pipeline.gpu_ms) if isinstance(analyzer, GpuAnalyzer) else 0.0
+def _clocked(analyzer: AnyAnalyzer, on: bool) -> float:
+    """Have a GPU's work measured, and its copies counted anew, or no more; milliseconds that it has worked so far."""
+
+    def switch(pipeline: GpuPipeline) -> float:
+        pipeline.clocked = on
+        if on:
+            pipeline.ledger.frames.clear()
+        return pipeline.gpu_ms
+
+    return analyzer.on_gpu(switch) if isinstance(analyzer, GpuAnalyzer) else 0.0
 
 
 def _gpu_cost(analyzer: AnyAnalyzer, picture: Image, seconds: float) -> GpuCost | None:

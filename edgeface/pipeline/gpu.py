@@ -86,10 +86,12 @@ class GpuPipeline:
         self._seats = Seats(context, launch, detector, detector_spec, settings, longest, self._graphs.forget)
         self._counts: deque[int] = deque([1], maxlen=_MEMORY_OF_COUNTS)
         self._begin, self._end = Event(context), Event(context)
-        self.gpu_ms = 0.0
+        self.clocked, self.gpu_ms = False, 0.0
 
     together: int
     """How many frames are answered together at most."""
+    clocked: bool
+    """Whether to measure ``gpu_ms``, which costs some microseconds a frame."""
     gpu_ms: float
     """Milliseconds that the GPU has worked on frames so far, copies included, by CUDA events."""
 
@@ -140,6 +142,8 @@ class GpuPipeline:
 
     def _groups(self, frames: Sequence[Picture]) -> list[list[int]]:
         """Numbers of frames that go together."""
+        if len(frames) == 1:
+            return [[0]]
         canvases: dict[tuple[int, int], list[int]] = {}
         for number, frame in enumerate(frames):
             fit = self._seats.fit(size_of(frame))
@@ -169,7 +173,7 @@ class GpuPipeline:
         bucket = bucket_for(faces, self._buckets)
         while bucket * len(frames) > self._buckets[-1] and bucket > 1:
             bucket //= 2
-        self.stream.record(self._begin)
+        self._start_clock()
         pictures = tuple(self._bring_up(seat, frame) for seat, frame in zip(seats, frames))
         detector = self._seats.detector(seats[0].fit, len(seats))
         return Job(pictures, tuple(seats), tuple(range(len(frames))), detector, 0, bucket)
@@ -209,7 +213,7 @@ class GpuPipeline:
         done = job.bucket
         while done < count:
             bucket = bucket_for(count - done, self._buckets)
-            self.stream.record(self._begin)
+            self._start_clock()
             self._run(Job((job.pictures[number],), (job.seats[number],), (number,), None, done, bucket))
             found.append(self._layout.read_attributes(self._result.array, min(count - done, bucket)))
             done += bucket
@@ -218,10 +222,16 @@ class GpuPipeline:
     def _run(self, job: Job) -> None:
         """Run a job and wait."""
         self._graphs.run(job.key, lambda: self.queue(job))
-        self.stream.record(self._end)
+        if self.clocked:
+            self.stream.record(self._end)
         with self.ledger.stage("wait"):
             self.stream.synchronize()
-        self.gpu_ms += self._end.ms_since(self._begin)
+        if self.clocked:
+            self.gpu_ms += self._end.ms_since(self._begin)
+
+    def _start_clock(self) -> None:
+        if self.clocked:
+            self.stream.record(self._begin)
 
     def queue(self, job: Job, mark: Mark = lambda stage: None) -> None:
         """Queue a job."""
@@ -267,5 +277,7 @@ class GpuPipeline:
 
 def _joined(parts: list[Attributes]) -> Attributes:
     """The rows of all rounds as one."""
+    if len(parts) == 1:
+        return parts[0]
     heads = zip(*((part.age, part.age_std, part.gender, part.race) for part in parts))
     return Attributes(*map(np.concatenate, heads))

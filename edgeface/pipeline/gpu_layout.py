@@ -104,11 +104,13 @@ class ResultLayout:
     def read_attributes(self, block: NDArray[np.uint8], count: int, first: int = 0) -> Attributes:
         """The heads of ``count`` crops of the round from ``first`` on; NaN for a head that the network lacks."""
         given = {name: self._output(block, name, first, count) for name in self.heads}
+        if len(given) == len(_HEADS):
+            return Attributes(**given)
         return dataclasses.replace(Attributes.unknown(count), **given)
 
     def _output(self, block: NDArray[np.uint8], name: str, first: int, count: int) -> NDArray[np.float32]:
         info, offset = self.outputs[name]
-        shape = self.shapes(count)[name]
-        size = math.prod(shape[1:]) * info.dtype.itemsize
+        row = [size or 0 for size in info.shape[1:]]
+        size = math.prod(row) * info.dtype.itemsize
         rows = block[offset + size * first : offset + size * (first + count)]
-        return np.asarray(rows.view(info.dtype).reshape(shape), np.float32)
+        return np.asarray(rows.view(info.dtype).reshape(count, *row), np.float32)
