@@ -66,6 +66,7 @@ class GpuPipeline:
     ) -> None:
         if detector_spec is None or {info.name for info in detector.outputs} != {"score", "box", "landmarks"}:
             raise ConfigError("the GPU pipeline runs edgeface's own face detector only: leave --detector out")
+        _check_types(detector, attributes)
         self.spec = spec
         self._context = context
         threshold = detector_spec.score_threshold if score_threshold is None else score_threshold
@@ -273,6 +274,15 @@ class GpuPipeline:
         """Let go of the networks' bindings, which must go before their engines, and of all sizes' memory."""
         self._seats.close()
         self._crops.close()
+
+
+def _check_types(detector: DeviceEngine, attributes: DeviceEngine) -> None:
+    """The kernels write bytes and read float32: other tensors would be nonsense, and no driver would notice."""
+    feeds = (*detector.inputs, *attributes.inputs)
+    for infos, wanted in ((feeds, np.dtype(np.uint8)), (detector.outputs, np.dtype(np.float32))):
+        for info in infos:
+            if info.dtype != wanted:
+                raise ConfigError(f"tensor `{info.name}`: the GPU pipeline expects {wanted}, found {info.dtype}")
 
 
 def _joined(parts: list[Attributes]) -> Attributes:

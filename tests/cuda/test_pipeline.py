@@ -326,6 +326,13 @@ def test_another_detector_is_refused(context: Context) -> None:
         GpuPipeline(context, emulated.IMAGE, network, None, network, model_spec(NETWORK))
 
 
+def test_a_detector_of_other_types_is_refused(context: Context) -> None:
+    detector, network = engine(DETECTOR), engine(NETWORK)
+    detector.outputs = tuple(dataclasses.replace(info, dtype=np.dtype(np.float16)) for info in detector.outputs)
+    with pytest.raises(ConfigError, match="tensor `score`: the GPU pipeline expects float32, found float16"):
+        GpuPipeline(context, emulated.IMAGE, detector, detector_spec(DETECTOR), network, model_spec(NETWORK))
+
+
 def test_an_array_of_another_kind_is_refused(context: Context) -> None:
     with pytest.raises(ImageError, match="expected a picture as a uint8"):
         open_pipeline(context)(np.zeros((10, 10, 4), np.uint8))
