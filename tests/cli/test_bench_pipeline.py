@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from edgeface.cli import options
 from edgeface.demo_clip import make_demo_clip
+from edgeface.pipeline.gpu import STAGES
+from edgeface.pipeline.gpu_analyzer import GpuAnalyzer
 from tests.cli.conftest import Cli
+from tests.cuda.test_device import emulated_parts
 
 
 @pytest.fixture
@@ -31,3 +35,12 @@ def test_models_beside_a_pipeline_are_refused(cli: Cli, clip: Path, tiny_model: 
     result = cli("bench", tiny_model, "--pipeline", clip)
     assert result.code == 1 and "name models by --model and --detector" in result.err
     assert "no artefact to bench" in cli("bench").err
+
+
+def test_on_a_gpu_stages_stand_beside_their_floor(cli: Cli, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options, "analyzer", lambda *_: GpuAnalyzer(emulated_parts))
+    out = cli("bench", "--pipeline", clip, "--seconds", "0.01").out
+    for stage in STAGES:
+        assert f"{stage} " in out
+    assert "floor ms" in out and "ms bare" in out and "GB/s up" in out
+    assert "the GPU had nothing to do" in out and "host to device a frame: 1 calls, 46080 bytes" in out
