@@ -8,7 +8,7 @@ import pytest
 
 import edgeface
 from edgeface.api import AttributeEstimator, Face, FaceAnalyzer, FaceDetector
-from edgeface.errors import ImageError
+from edgeface.errors import ArtifactError, ImageError
 from edgeface.pipeline.face import FrameResult, faces_from
 from edgeface.types import Attributes, Faces, Frame, Tracks
 from tests.fixtures import picture, tiny_detector, tiny_model, tiny_spec, write_picture  # noqa: F401
@@ -83,3 +83,13 @@ def test_a_frames_json_names_where_it_is_from() -> None:
     assert (data["frame"], data["pts_s"], data["width"], data["height"]) == (2, 0.08, 6, 4)
     assert len(data["faces"]) == 2
     assert FrameResult(Frame(frame.pixels), ()).to_dict()["pts_s"] is None
+
+
+def test_a_word_names_the_network_without_utkface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with AttributeEstimator("fairface", threads=1) as estimator:
+        assert estimator.spec.training["data"] == ["fairface"]
+        assert estimator.from_crops(np.zeros((1, 96, 96, 3), np.uint8)).age.shape == (1,)
+    monkeypatch.chdir(tmp_path)
+    Path("fairface").write_bytes(b"a file of the user's comes first")
+    with pytest.raises(ArtifactError, match="`fairface`"):
+        AttributeEstimator("fairface", threads=1)

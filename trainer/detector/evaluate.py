@@ -173,12 +173,12 @@ def answer_of(teacher: Teacher, image: Image) -> Answer:
 
 def _seen_again(teacher: Teacher, image: Image, faces: Faces) -> Floats:
     """Landmarks of the faces that count, in the picture's pixels, as the teacher sets them when it is moved."""
-    right, down = MOVED_PX
+    (right, down), offset = MOVED_PX, np.array(MOVED_PX, np.float32)
     moved = teacher.detect(np.pad(image, ((down, 0), (right, 0), (0, 0)), mode="edge"))
-    overlap = iou_matrix(faces.boxes, moved.boxes - np.tile(np.float32(MOVED_PX), 2))
+    overlap = iou_matrix(faces.boxes, moved.boxes - np.tile(offset, 2))
     again = np.full((len(faces), 5, 2), np.nan, np.float32)
     for row in np.flatnonzero(_counts(faces) & (overlap.max(axis=1, initial=0) >= MATCH_IOU)):
-        again[row] = moved.landmarks[overlap[row].argmax()] - np.float32(MOVED_PX)
+        again[row] = moved.landmarks[overlap[row].argmax()] - offset
     return again
 
 
