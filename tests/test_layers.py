@@ -59,6 +59,7 @@ OWNERS = {
     "onnxsim": ("edgeface/export.py", "trainer/"),
     "onnxruntime": ("edgeface/runtime/ort.py", "edgeface/quantization/ranges.py", "trainer/detector/teacher.py"),
     "av": ("edgeface/pipeline/source_", "edgeface/pipeline/sink_", "edgeface/demo_clip.py"),
+    "openvino": ("edgeface/runtime/openvino.py",),
     "tensorrt": ("edgeface/runtime/trt.py",),
     "pycuda": ("edgeface/runtime/cuda.py",),
     "scipy": ("edgeface/pipeline/track_kalman.py",),

@@ -86,8 +86,12 @@ def _unknown(rest: Sequence[str], known: set[str], words: Sequence[str]) -> list
 
 @cache
 def _argparse_options(file: Path) -> set[str]:
-    """What `add_argument` is told in a module's source; reading it spares importing PyTorch."""
-    calls = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    """What `add_argument` is told in a module's source, and in that of `benchmarks.script` where the module uses it;
+    reading it spares importing PyTorch."""
+    text = file.read_text(encoding="utf-8")
+    if "from benchmarks.script import" in text:
+        text += "\n" + (ROOT / "benchmarks" / "script.py").read_text(encoding="utf-8")
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
     told = [call.args for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "add_argument"]
     return {str(arg.value) for args in told for arg in args if isinstance(arg, ast.Constant)}
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.peers.base import Unavailable, required
-from edgeface.artifact import model_spec
 from edgeface.opencv_variant import write_opencv_variant
 from edgeface.runtime.base import open_backend
+from edgeface.runtime.openvino import OpenVinoBackend
 
 Crops = NDArray[np.uint8]
 Answers = dict[str, NDArray[Any]]
@@ -30,12 +30,6 @@ class Setting(NamedTuple):
     batch: int
     threads: int
     folder: Path
-
-    @property
-    def shape(self) -> list[int]:
-        """Of the crops: ``[N, S, S, 3]``."""
-        size = model_spec(self.model).input_size
-        return [self.batch, size, size, 3]
 
     @property
     def outputs(self) -> list[str]:
@@ -52,18 +46,11 @@ def onnx_runtime(setting: Setting) -> Infer:
 
 
 def openvino(setting: Setting) -> Infer:
-    """OpenVINO's CPU plugin. Float32 by a hint, since it takes bfloat16 where the processor has that."""
-    ov = required("openvino")
-    core = ov.Core()
-    model = core.read_model(setting.model)
-    model.reshape(setting.shape)
-    options = {
-        "INFERENCE_NUM_THREADS": setting.threads,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
-    }
-    request = core.compile_model(model, "CPU", options).create_infer_request()
-    return lambda crops: {value.any_name: array for value, array in request.infer([crops]).items()}
+    """OpenVINO's CPU plugin, as ``EDGEFACE_RUNTIME=openvino`` runs it."""
+    required("openvino")
+    backend = OpenVinoBackend(setting.model, setting.threads)
+    (crops_in,) = backend.inputs
+    return lambda crops: backend.infer({crops_in.name: crops})
 
 
 def ncnn(setting: Setting) -> Infer:

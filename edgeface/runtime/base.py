@@ -16,6 +16,8 @@ from edgeface.errors import BackendError
 from edgeface.passport import check_bytes, check_passport
 
 Feed = Mapping[str, NDArray[Any]]
+ONNX_RUNTIMES = ("onnxruntime", "openvino")
+"""What runs ONNX files on a CPU, the default first; ``EDGEFACE_RUNTIME`` names one."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ def open_backend(path: str | os.PathLike[str], threads: int = 0, simulate: bool 
     """Open an artefact with the run time its suffix names; imports that run time only now.
 
     ``threads`` limits the CPU threads of one inference (0: as many as there are cores). Where a passport lies beside
-    the artefact, and for every engine, artefact and machine have to be those of the passport.
+    the artefact, and for every engine, artefact and machine have to be those of the passport. ONNX files are run by
+    ONNX Runtime unless the environment variable ``EDGEFACE_RUNTIME`` says ``openvino``; only ONNX Runtime knows
+    ``simulate``.
     """
     suffix = Path(path).suffix.lower()
     if suffix == ENGINE_SUFFIX:
@@ -66,15 +70,37 @@ def open_backend(path: str | os.PathLike[str], threads: int = 0, simulate: bool 
 
         return TrtBackend(path)
     if suffix == ".onnx":
-        from edgeface.runtime.ort import OrtBackend
-
         if passport_path(path).exists():
             check_passport(path)
+        if _onnx_runtime_wanted() == "openvino" and not simulate:
+            from edgeface.runtime.openvino import OpenVinoBackend
+
+            return OpenVinoBackend(path, threads=threads)
+        from edgeface.runtime.ort import OrtBackend
 
         return OrtBackend(path, threads=threads, simulate=simulate)
     raise BackendError(
         f"no run time for `{path}`: expected an engine or a file ending in .onnx, found `{suffix or 'no suffix'}`"
     )
+
+
+def _onnx_runtime_wanted() -> str:
+    """What ``EDGEFACE_RUNTIME`` names."""
+    name = os.environ.get("EDGEFACE_RUNTIME") or ONNX_RUNTIMES[0]
+    if name not in ONNX_RUNTIMES:
+        raise BackendError(f"EDGEFACE_RUNTIME: expected {' or '.join(ONNX_RUNTIMES)}, found `{name}`")
+    return name
+
+
+def usable_cpus() -> int:
+    """CPUs this process may use; a container's pinning counts, which the run times' own defaults overlook."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in at most 200 characters of one line."""
+    text = str(error).strip().splitlines()
+    return text[0][:200] if text else type(error).__name__
 
 
 def check_feed(inputs: tuple[TensorInfo, ...], feed: Feed) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
 from edgeface.quantization.flavour import needs_simulation, precision_in
-from edgeface.runtime.base import Feed, TensorInfo, check_feed
+from edgeface.runtime.base import Feed, TensorInfo, check_feed, first_line, usable_cpus
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -49,7 +49,7 @@ class OrtBackend:
             raise BackendError(f"no provider `{provider}`: expected one of {', '.join(PROVIDERS)}")
         if threads < 0:
             raise BackendError(f"threads: expected 0 (all cores) or more, found {threads}")
-        self.threads = threads or _usable_cpus()
+        self.threads = threads or usable_cpus()
         settings = {} if provider == "cpu" else {"device_id": str(index)}
         self._session: Any = open_session(Path(path), self.threads, {PROVIDERS[provider]: settings}, simulate)
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
@@ -158,11 +158,6 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def _usable_cpus() -> int:
-    """CPUs this process may use; a container's pinning counts, which ONNX Runtime's own default overlooks."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def tensor_info(value: Any) -> TensorInfo:
     """Name, dtype and shape of a session's value; its type reads ``tensor(float)``, ``tensor(uint8)``…"""
     kind = value.type.removeprefix("tensor(").removesuffix(")")
@@ -171,8 +166,3 @@ def tensor_info(value: Any) -> TensorInfo:
     except TypeError as error:
         raise ArtifactError(f"`{value.name}` has the type {value.type}, expected a tensor of numbers") from error
     return TensorInfo(value.name, dtype, tuple(size if isinstance(size, int) else None for size in value.shape))
-
-
-def first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return text[0][:200] if text else type(error).__name__

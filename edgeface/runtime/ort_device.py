@@ -13,9 +13,9 @@ from typing import Any
 
 from edgeface.artifact import cache_dir
 from edgeface.errors import BackendError
-from edgeface.runtime.base import TensorInfo
+from edgeface.runtime.base import TensorInfo, first_line
 from edgeface.runtime.device_engine import Shape
-from edgeface.runtime.ort import PROVIDERS, available_providers, first_line, open_session, tensor_info, unsynchronised
+from edgeface.runtime.ort import PROVIDERS, available_providers, open_session, tensor_info, unsynchronised
 
 ON_GPU = ("cuda", "tensorrt")
 """Providers in the order of preference: TensorRT's builds an engine for every new shape, which takes minutes."""

@@ -1,0 +1,91 @@
+"""OpenVINO in ONNX Runtime's place: the same answers to the same faces, and plain sentences."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
+from edgeface.pipeline.detect import shipped_model
+from edgeface.runtime.base import Backend, open_backend
+from edgeface.runtime.openvino import OpenVinoBackend
+from edgeface.runtime.ort import OrtBackend
+from tests.cli.conftest import Cli, cli  # noqa: F401
+from tests.conftest import ROOT
+
+PHOTO = ROOT / "edgeface" / "assets" / "photos" / "grace-hopper.jpg"
+needs_openvino = pytest.mark.skipif(
+    find_spec("openvino") is None,
+    reason="openvino is not installed (extra `openvino`)",
+)
+
+
+@needs_openvino
+@pytest.mark.parametrize("count", [1, 3])
+def test_it_answers_as_onnx_runtime_does(count: int) -> None:
+    path = shipped_model("attributes.onnx")
+    crops = np.random.default_rng(3).integers(0, 256, (count, 96, 96, 3), np.uint8)
+    with OpenVinoBackend(path, threads=1) as ours, OrtBackend(path, threads=1) as reference:
+        assert isinstance(ours, Backend)
+        assert (ours.inputs, ours.outputs) == (reference.inputs, reference.outputs)
+        found, expected = ours.infer({"crops": crops}), reference.infer({"crops": crops})
+        again = ours.infer({"crops": crops[::-1].copy()})
+        for _ in range(5):  # now a network of this very shape answers
+            often = ours.infer({"crops": crops})
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(often[name], values, atol=2e-3)
+        np.testing.assert_allclose(found[name], values, atol=2e-3)
+        np.testing.assert_allclose(again[name], values[::-1], atol=2e-3)  # and the first answers are still there
+
+
+@needs_openvino
+def test_the_variable_chooses_it_for_every_command(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    def only_face() -> dict[str, Any]:
+        result = cli("predict", PHOTO, "--json")
+        assert result.code == 0, result.err
+        (face,) = result.json()["faces"]
+        return dict(face)
+
+    expected = only_face()
+    monkeypatch.setenv("EDGEFACE_RUNTIME", "openvino")
+    with open_backend(shipped_model("attributes.onnx"), threads=2) as backend:
+        assert isinstance(backend, OpenVinoBackend)
+        assert backend.device == f"CPU (OpenVINO {backend.version}, 2 threads)"
+    found = only_face()
+    assert found["gender"] == expected["gender"] and found["age"] == pytest.approx(expected["age"], abs=0.1)
+    assert found["box"] == pytest.approx(expected["box"], abs=0.5)
+
+
+@needs_openvino
+def test_files_and_feeds_that_do_not_fit(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+    with pytest.raises(ArtifactError, match="is not an ONNX model that OpenVINO"):
+        OpenVinoBackend(broken)
+    with pytest.raises(ArtifactError, match="no such file"):
+        OpenVinoBackend(tmp_path / "absent.onnx")
+    with pytest.raises(BackendError, match="threads: expected 0"):
+        OpenVinoBackend(shipped_model("attributes.onnx"), threads=-1)
+    backend = OpenVinoBackend(shipped_model("attributes.onnx"), threads=1)
+    with pytest.raises(BackendError, match=r"expected inputs \['crops'\], found \['image'\]"):
+        backend.infer({"image": np.zeros((1, 96, 96, 3), np.uint8)})
+    backend.close()
+    backend.close()
+    with pytest.raises(BackendError, match="closed"):
+        backend.infer({"crops": np.zeros((1, 96, 96, 3), np.uint8)})
+
+
+def test_unknown_and_missing_run_times_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEFACE_RUNTIME", "ncnn")
+    with pytest.raises(BackendError, match="EDGEFACE_RUNTIME: expected onnxruntime or openvino, found `ncnn`"):
+        open_backend(shipped_model("attributes.onnx"))
+    monkeypatch.setenv("EDGEFACE_RUNTIME", "openvino")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingDependencyError, match="openvino"):
+        open_backend(shipped_model("attributes.onnx"))
