@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.peers.base import Unavailable, required
+from edgeface.artifact import model_spec
 from edgeface.opencv_variant import write_opencv_variant
 from edgeface.runtime.base import open_backend
 from edgeface.runtime.openvino import OpenVinoBackend
@@ -30,6 +31,12 @@ class Setting(NamedTuple):
     batch: int
     threads: int
     folder: Path
+
+    @property
+    def shape(self) -> list[int]:
+        """Of the crops: ``[N, S, S, 3]``."""
+        size = model_spec(self.model).input_size
+        return [self.batch, size, size, 3]
 
     @property
     def outputs(self) -> list[str]:
