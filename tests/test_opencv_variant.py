@@ -9,7 +9,7 @@ import pytest
 
 from edgeface.artifact import detector_spec, model_spec, onnx_metadata
 from edgeface.errors import ArtifactError, ExportError
-from edgeface.pipeline.attributes import shipped_model
+from edgeface.pipeline.detect import shipped_model
 from edgeface.runtime.base import open_backend
 
 onnx = pytest.importorskip("onnx", reason="the extra `dev` is not installed")
