@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -120,14 +119,6 @@ def test_age_groups_other_variants(chips: Chips, tmp_path: Path) -> None:
     assert fit(config).is_file()
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert '"mask"' in lines[-1]
-
-
-def test_compact_is_small_with_all_but_the_test_folds() -> None:
-    compact, small = (load_config(FOLDER / f"{name}.toml") for name in ("compact", "small"))
-    differing = {
-        item.name for item in dataclasses.fields(Config) if getattr(compact, item.name) != getattr(small, item.name)
-    }
-    assert differing <= {"name", "out", "train_folds", "validation_folds"}
 
 
 @pytest.mark.parametrize("name", RECIPES)
