@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from edgeface.errors import EdgefaceError
-from trainer import commands
+from trainer import commands, soft_commands
 from trainer.config import load_config
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -47,6 +47,10 @@ def fit(
     path = run(load_config(recipe, settings or ()), resume)
     if os.environ.get("RANK", "0") == "0":
         typer.echo(path)
+
+
+app.command()(soft_commands.embed)
+app.command()(soft_commands.probe)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """How the tasks' losses become one training signal: weights that are fixed, learned or follow from the training.
 
 Another way is one class here, under its name in ``BALANCERS``. Every balancer starts from the recipe's weights.
-``fairness`` and ``distill`` keep theirs: they are no tasks, but a constraint and a second label of the tasks.
+``fairness``, ``distill``, ``soft`` and ``embedding`` keep theirs: no tasks, but a constraint and second labels.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from trainer.gradients import add_gradient, averaged, backward, flattened, proje
 Scale = Callable[[Tensor], Tensor]
 """What is done to a loss before going backwards: a gradient scaler's factor, the share of an accumulated step."""
 
-EXTRAS = ("fairness", "distill")
+EXTRAS = ("fairness", "distill", "soft", "embedding")
 _REGRESSIONS = ("mse", "l1", "huber")
 
 

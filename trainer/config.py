@@ -91,6 +91,10 @@ class Config:
     teachers: tuple[str, ...] = ()  # checkpoints whose averaged answers are learned too
     distill_weight: float = 1.0
     distill_temperature: float = 2.0
+    soft_labels: str = ""  # .safetensors file of other networks' answers to the training pictures, learned too
+    soft_weight: float = 1.0
+    embedding: int = 0  # width of that file's vectors, which an auxiliary head learns while training; 0: it does not
+    embedding_weight: float = 1.0
 
     # pretraining of the backbone before the first epoch
     pretrain: str = ""  # age-contrast: InfoNCE over age groups
@@ -194,7 +198,8 @@ class Config:
     def _learning_problems(self) -> list[tuple[bool, str, Any, str]]:
         """Losses, pretraining and optimisation; names that are looked up in a registry are checked there."""
         at_least_0 = ("age_l1", "interval_weight", "focal_gamma", "age_weight", "gender_weight", "race_weight",
-                      "mask_weight", "fairness_weight", "distill_weight", "frozen_rate", "weight_decay",
+                      "mask_weight", "fairness_weight", "distill_weight", "soft_weight", "embedding",
+                      "embedding_weight", "frozen_rate", "weight_decay",
                       "plateau_patience", "grad_clip")  # fmt: skip
         above_0 = ("age_sigma", "age_scale", "distill_temperature", "pretrain_epochs", "pretrain_temperature",
                    "learning_rate", "backbone_rate")  # fmt: skip
@@ -206,6 +211,7 @@ class Config:
             (min(self.race_class_weights) <= 0, "race_class_weights", self.race_class_weights, "numbers above 0"),
             (self.class_weighting not in CLASS_WEIGHTINGS, "class_weighting", self.class_weighting,
              " or ".join(CLASS_WEIGHTINGS)),
+            (self.embedding > 0 and not self.soft_labels, "embedding", self.embedding, "0 without `soft_labels`"),
             (not self.projector or min(self.projector) < 1, "projector", self.projector, "a width a layer"),
             (not 0 <= self.frozen_epochs <= self.epochs, "frozen_epochs", self.frozen_epochs,
              f"0 to the {self.epochs} epochs there are"),

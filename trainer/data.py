@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class Samples:
     ``low`` and ``high``: the age interval's first and last year, -1 where the age is known or nothing is. ``source``:
     its place in ``SOURCES``. ``found``: its crop was cut with the detector's landmarks, not as a centre square.
     ``name``: the picture's path inside its folder or zip.
-    ``masks`` uint8 ``[N, S, S]``, 255 where the face is, of recipes with a decoder.
+    ``masks`` uint8 ``[N, S, S]``, 255 where the face is, of recipes with a decoder. ``soft``: of ``SoftLabels.of``.
     """
 
     pixels: Stack | NDArray[np.uint8]
@@ -48,6 +49,7 @@ class Samples:
     found: NDArray[np.bool_]
     name: NDArray[np.str_]
     masks: Stack | NDArray[np.uint8] | None = None
+    soft: dict[str, NDArray[np.float32]] | None = None
 
     def __len__(self) -> int:
         return len(self.fold)
@@ -63,7 +65,9 @@ class Samples:
     def targets(self, rows: NDArray[np.int64]) -> Targets:
         """Labels of ``rows`` as the losses want them, without masks."""
         arrays = (self.age, self.low, self.high, self.gender, self.race)
-        return Targets(*(torch.from_numpy(np.ascontiguousarray(array[rows])) for array in arrays))
+        age, low, high, gender, race = (torch.from_numpy(np.ascontiguousarray(array[rows])) for array in arrays)
+        soft = None if self.soft is None else {name: torch.from_numpy(of[rows]) for name, of in self.soft.items()}
+        return Targets(age, low, high, gender, race, soft=soft)
 
 
 @dataclass(frozen=True)
@@ -180,8 +184,8 @@ def _joined(labels: Sequence[Samples], crops: Sequence[Crops], config: Config, t
             return face_mask(crop, config.alignment)
 
         masks = Stack([cached_masks(part, mask_of, "masks", threads) for part in crops], rows)
-    columns = {item.name: np.concatenate([getattr(part, item.name) for part in labels])
-               for item in fields(Samples) if item.name not in ("pixels", "masks")}  # fmt: skip
+    columns: dict[str, Any] = {item.name: np.concatenate([getattr(part, item.name) for part in labels])
+               for item in fields(Samples) if item.name not in ("pixels", "masks", "soft")}  # fmt: skip
     return Samples(pixels=Stack([part.pixels for part in crops], rows), masks=masks, **columns)
 
 

@@ -53,7 +53,7 @@ class Teachers:
                 logits = net(resized(crops, recipe.input_size))
             for task in self.config.tasks:
                 if task in logits:
-                    soft = _soft(task, logits[task].float(), recipe, self.config)
+                    soft = softened(task, logits[task].float(), recipe, self.config)
                     found.setdefault(task, []).append(soft)
         return {task: torch.stack(answers).mean(dim=0) for task, answers in found.items()}
 
@@ -102,8 +102,8 @@ def _require_fit(path: str, teacher: Config, student: Config) -> None:
         raise ConfigError(f"`teachers`: {path} has age_groups {teacher.age_groups}, not {student.age_groups}")
 
 
-def _soft(task: str, raw: Tensor, teacher: Config, student: Config) -> Tensor:
-    """A teacher's raw output of a task in the form that the student learns."""
+def softened(task: str, raw: Tensor, teacher: Config, student: Config) -> Tensor:
+    """A teacher's raw output of a task in the form that the student learns: see ``Teachers.answers``."""
     if task == "age":
         return _SOFT_AGES[teacher.age_head, student.age_head](raw, student)
     logits = gender_logits(raw, teacher) if task == "gender" else raw

@@ -32,7 +32,7 @@ class Targets:
     """Labels of a batch: ``age`` float ``[N]`` years, NaN if unknown; ``low`` and ``high`` int ``[N]``, an interval's
 
     first and last year, -1 if unknown; ``gender`` and ``race`` int ``[N]``, -1 if unknown; ``mask`` uint8
-    ``[N, S, S]``, 255 where the face is, or ``None``.
+    ``[N, S, S]``, 255 where the face is, or ``None``; ``soft``: columns of ``SoftLabels`` by name, or ``None``.
     """
 
     age: Tensor
@@ -41,6 +41,7 @@ class Targets:
     gender: Tensor
     race: Tensor
     mask: Tensor | None = None
+    soft: Mapping[str, Tensor] | None = None
 
     @property
     def group(self) -> Tensor:
@@ -56,7 +57,9 @@ class Targets:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Targets:
         age, low, high, gender, race = map(change, (self.age, self.low, self.high, self.gender, self.race))
-        return Targets(age, low, high, gender, race, None if self.mask is None else change(self.mask))
+        mask = None if self.mask is None else change(self.mask)
+        soft = None if self.soft is None else {name: change(column) for name, column in self.soft.items()}
+        return Targets(age, low, high, gender, race, mask, soft)
 
 
 class ClassLoss(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -51,7 +53,7 @@ def cutmix(crops: Tensor, targets: Targets, config: Config, random: np.random.Ge
 
 
 def with_mask(targets: Targets, mask: Tensor) -> Targets:
-    return Targets(targets.age, targets.low, targets.high, targets.gender, targets.race, mask)
+    return replace(targets, mask=mask)
 
 
 def _partner(crops: Tensor, random: np.random.Generator) -> Tensor:

@@ -38,11 +38,16 @@ def spec_of(config: Config, net: nn.Module, metrics: dict[str, Any]) -> ModelSpe
             "train_folds": list(config.train_folds),
             "validation_folds": list(config.validation_folds),
             "backbone": config.backbone,
-            "parameters": sum(p.numel() for p in net.parameters()),
+            "parameters": sum(p.numel() for name, p in net.named_parameters() if not _only_trains(name)),
         },
         metrics=metrics,
         weights_sha256=weights_sha256(net),
     )
+
+
+def _only_trains(parameter: str) -> bool:
+    """It belongs to an auxiliary head, which answers nobody."""
+    return not {"decoder", "embedding"}.isdisjoint(parameter.split("."))
 
 
 def weights_sha256(net: nn.Module) -> str:

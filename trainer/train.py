@@ -33,6 +33,7 @@ from trainer.models import AttributeNet, build_net, load_net, load_start
 from trainer.optim import Schedule, make_optimizer, set_stage
 from trainer.program import save_program, spec_of
 from trainer.sampling import epoch_length, epoch_order
+from trainer.soft_labels import attached, soft_losses
 
 _LOOK_EVERY = 50
 """Steps between two looks at whether the loss is still a number; each look waits for the device."""
@@ -51,7 +52,9 @@ def fit(config: Config, resume: bool = False) -> Path:
         with log.bar("crops") as advance:
             loaded = group.first(lambda: load_samples(config, advance))
         log.data(loaded, config)
-        samples = loaded.samples
+        samples, sentence = attached(loaded.samples, config)
+        if sentence:
+            log.say(sentence)
         training = samples.rows(config.train_folds)
         config = with_class_weights(config, samples.race[training])
 
@@ -206,7 +209,7 @@ class Run:
         with autocast(self.device, self.amp):
             logits = self.forward(crops)
         logits = {name: raw.float() for name, raw in logits.items()}
-        found = _weighed([(task_losses(logits, labels, config), weight) for labels, weight in targets])
+        found = _weighed([(_losses(logits, labels, config), weight) for labels, weight in targets])
         if self.teachers is not None:
             found["distill"] = distillation_loss(logits, self.teachers.answers(crops), config)
         total = self.balancer.backward(found, lambda loss: self.scaler.scale(loss / config.accumulate))
@@ -236,6 +239,12 @@ class Run:
         if score < self.best_penalty:
             self.stale, self.best_penalty = 0, score
             self.best = {name: value.detach().cpu().clone() for name, value in self.ema.module.state_dict().items()}
+
+
+def _losses(logits: Mapping[str, Tensor], targets: Targets, config: Config) -> dict[str, Tensor]:
+    """What the labels say, and what the soft labels say where there are some."""
+    soft = {} if targets.soft is None else soft_losses(logits, targets.soft, config)
+    return task_losses(logits, targets, config) | soft
 
 
 def _weighed(found: Sequence[tuple[dict[str, Tensor], float]]) -> dict[str, Tensor]:

@@ -31,7 +31,9 @@ BACKBONES: dict[str, MakeBackbone] = {
 Logits = dict[str, Tensor]
 """Raw outputs by task, those of ``config.tasks`` only: "age" ``[N, K]`` (distribution 101, regression 1, ordinal 100,
 
-groups G), "gender" ``[N, 2]`` or ``[N, 1]``, "race" ``[N, 5]``; in training with a decoder "mask" ``[N, 1, S, S]``.
+groups G), "gender" ``[N, 2]`` or ``[N, 1]``, "race" ``[N, 5]``; in training with a decoder "mask" ``[N, 1, S, S]``,
+
+of a recipe with ``embedding`` "embedding" ``[N, D]``.
 """
 
 
@@ -57,6 +59,7 @@ class AttributeNet(nn.Module):
         for task in config.tasks:
             self.add_module(task, make_head(task, features, config))
         self.decoder = MaskDecoder(backbone.channels, config.input_size) if config.decoder else None
+        self.embedding = nn.Linear(features, config.embedding) if config.embedding else None
         log_weights = torch.tensor(config.race_class_weights).log()
         self.register_buffer("race_log_weights", log_weights, persistent=False)  # known from the recipe
 
@@ -66,6 +69,8 @@ class AttributeNet(nn.Module):
         logits: Logits = {task: self.get_submodule(task)(pooled) for task in self.config.tasks}
         if self.training and self.decoder is not None:
             logits["mask"] = self.decoder(features)
+        if self.training and self.embedding is not None:
+            logits["embedding"] = self.embedding(pooled)
         if not self.training and "race" in logits:
             logits["race"] = logits["race"] - self.race_log_weights
         return logits

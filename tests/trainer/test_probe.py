@@ -1,0 +1,139 @@
+"""Heads on embeddings that never saw whom they answer for, and the embeddings of other networks."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
+
+from typer.testing import CliRunner  # noqa: E402
+
+from edgeface.errors import ArtifactError, ConfigError, DataError, MissingDependencyError  # noqa: E402
+from tests.trainer.people import make_people  # noqa: E402
+from trainer.__main__ import app  # noqa: E402
+from trainer.config import Config  # noqa: E402
+from trainer.data import Samples  # noqa: E402
+from trainer.embed import dlib_embedding, onnx_embedding  # noqa: E402
+from trainer.probe import soft_labels  # noqa: E402
+from trainer.soft_labels import SoftLabels  # noqa: E402
+
+FOLDS = (2, 3, 4, 5)
+EACH = 160
+CONFIG = Config(train_folds=FOLDS[1:], validation_folds=FOLDS[:1], fairface=())
+
+
+def people() -> tuple[Samples, SoftLabels]:
+    """Faces whose embeddings tell gender, race and age, with some noise; every gender of fold 5 is labelled wrong."""
+    random, count = np.random.default_rng(0), EACH * len(FOLDS)
+    gender, race, age = random.integers(0, 2, count), random.integers(0, 5, count), random.integers(1, 90, count)
+    vectors = np.concatenate([3 * np.eye(2)[gender], 3 * np.eye(5)[race], age[:, None] / 20], axis=1)
+    vectors += random.normal(scale=0.3, size=vectors.shape)
+    fold = np.repeat(FOLDS, EACH)
+    names = np.array([f"{n}.png" for n in range(count)])
+    nothing = np.full(count, -1)
+    samples = Samples(np.zeros((count, 1, 1, 3), np.uint8), age.astype(np.float32), nothing, nothing, nothing,
+                      np.where(fold == 5, 1 - gender, gender), race, fold, np.zeros(count, np.int64),
+                      np.ones(count, bool), names)  # fmt: skip
+    known = tuple(str(n) for n in range(count))
+    return samples, SoftLabels(known, {"embedding": vectors.astype(np.float32)})
+
+
+def test_a_fold_is_answered_by_heads_that_never_saw_its_labels() -> None:
+    samples, embeddings = people()
+    said: list[str] = []
+    found = soft_labels(samples, [embeddings], CONFIG, 3, said.append)
+    assert found.names == embeddings.names and found.columns["embedding"].shape == (len(samples), 3)
+    for task in ("age", "gender", "race"):
+        assert np.allclose(found.columns[task].sum(axis=1), 1, atol=1e-4), task
+    gender = found.columns["gender"].argmax(axis=1)
+    wrong = samples.fold == 5
+    assert (gender[wrong] == samples.gender[wrong]).mean() < 0.2  # they say what the embeddings say
+    assert (found.columns["race"].argmax(axis=1) == samples.race).mean() > 0.9
+    years = found.columns["age"] @ np.arange(101)
+    assert np.corrcoef(years, samples.age)[0, 1] > 0.7
+    assert [line.split(":")[0] for line in said] == [f"fold {fold}" for fold in FOLDS]
+    assert "utkface n 160, age_mae " in said[0] and "race_accuracy" in said[0]
+
+
+def test_validation_pictures_teach_no_head() -> None:
+    samples, embeddings = people()
+    flipped = dataclasses.replace(samples, race=np.where(samples.fold == 2, (samples.race + 1) % 5, samples.race))
+    first, second = (soft_labels(s, [embeddings], CONFIG, 0, lambda _: None) for s in (samples, flipped))
+    assert np.array_equal(first.columns["race"], second.columns["race"]) and "embedding" not in first.columns
+
+
+def test_principal_axes_keep_what_varies_most() -> None:
+    samples, embeddings = people()
+    vectors = embeddings.columns["embedding"]
+    whole = soft_labels(samples, [embeddings], CONFIG, vectors.shape[1], lambda _: None).columns["embedding"]
+    standard = (vectors - vectors[EACH:].mean(axis=0)) / vectors[EACH:].std(axis=0)
+    assert np.allclose(np.linalg.norm(whole, axis=1), np.linalg.norm(standard, axis=1), rtol=1e-3)  # a rotation
+    spread = whole[EACH:].std(axis=0)
+    assert (np.diff(spread) <= 1e-3).all()
+
+
+def test_what_is_missing_is_said() -> None:
+    samples, embeddings = people()
+    with pytest.raises(DataError, match="expected a column embedding, found gender"):
+        soft_labels(samples, [SoftLabels(("0",), {"gender": np.ones((1, 2), np.float32)})], CONFIG, 0, print)
+    stranger = SoftLabels(("stranger",), {"embedding": np.ones((1, 2), np.float32)})
+    with pytest.raises(DataError, match="the embeddings have none of the recipe's training pictures"):
+        soft_labels(samples, [stranger], CONFIG, 0, print)
+    few = dataclasses.replace(CONFIG, train_folds=(3,))
+    with pytest.raises(DataError, match="expected 256 training pictures or more in the other folds, found 160"):
+        soft_labels(samples, [embeddings], few, 0, print)
+    with pytest.raises(DataError, match="--width: expected at most the 8 dimensions there are, found 9"):
+        soft_labels(samples, [embeddings], CONFIG, 9, lambda _: None)
+
+
+def mean_colour(path: Path, dtype: int = TensorProto.FLOAT) -> Path:
+    """A network that answers a picture's mean colour."""
+    graph = helper.make_graph(
+        [helper.make_node("GlobalAveragePool", ["x"], ["mean"])], "mean",
+        [helper.make_tensor_value_info("x", dtype, ["N", 3, 32, 32])],
+        [helper.make_tensor_value_info("mean", dtype, ["N", 3, 1, 1])],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    onnx.save(model, path)
+    return path
+
+
+def test_pictures_embedded_by_an_onnx_network(tmp_path: Path) -> None:
+    folder, out = make_people(tmp_path / "utkface"), tmp_path / "mean.safetensors"
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f"utkface = ['{folder}']\nfairface = []\n")
+    network = mean_colour(tmp_path / "mean.onnx")
+    call = ["embed", str(recipe), "--onnx", str(network), "--side", "32", "--mean", "127.5", "--scale", "0.01"]
+    result = CliRunner().invoke(app, [*call, "-o", str(out)])
+    assert result.exit_code == 0 and result.stdout.strip() == str(out)
+    found = SoftLabels.load(out)
+    assert len(found.names) == 48 and "39_1_20170116174525125" not in found.names  # its name is no label
+    vectors = found.columns["embedding"]
+    assert vectors.shape == (48, 3)
+    red = vectors[:, 0] > vectors[:, 2]
+    assert red.sum() == 45  # RGB: three chips are blue
+    assert vectors.max() <= 1.275 + 1e-3 and vectors.min() >= -1.275 - 1e-3
+
+
+def test_one_network_has_to_be_named(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("")
+    result = CliRunner().invoke(app, ["embed", str(recipe), "-o", str(tmp_path / "x.safetensors")])
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception) == "embed: expected either --onnx FILE or --dlib"
+    with pytest.raises(ArtifactError, match="expected one float32 input and an output features, found inputs"):
+        onnx_embedding(mean_colour(tmp_path / "a.onnx"), 32, 0, 1, "features")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("face_recognition_models") is not None, reason="dlib's weights are there")
+def test_dlib_is_asked_for() -> None:
+    with pytest.raises(MissingDependencyError, match="pip install dlib-bin face_recognition_models"):
+        dlib_embedding()

@@ -1,0 +1,124 @@
+"""Embeddings of labelled pictures by networks that others trained, for ``trainer.probe``: an ONNX file, or dlib's.
+
+Such networks see the whole picture or cut it their own way, so none of this goes through the trainer's crops.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeface.datasets import FaceSet
+from edgeface.errors import ArtifactError, ImageError, MissingDependencyError
+from edgeface.images import decode_image
+from edgeface.runtime.base import open_backend
+from trainer.config import Config
+from trainer.data import face_sets
+from trainer.soft_labels import EMBEDDING, SoftLabels, stem
+
+Embed = Callable[[Sequence[NDArray[np.uint8]], str], NDArray[np.float32]]
+"""Pictures uint8 RGB and the source they are of (of ``trainer.data.SOURCES``) → float32 ``[N, D]``."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of pictures done and of all."""
+
+_BATCH = 16
+_CHIP = 150
+_CHIP_PADDING = 0.25
+_FACE = {"utkface": (0.18, 0.22, 0.82, 0.86), "fairface": (0.2, 0.2, 0.8, 0.8), "manifest": (0.2, 0.2, 0.8, 0.8)}
+"""Left, top, right, bottom of the face in pictures of each source, as fractions of the sides: they are cut about it."""
+
+
+def write_embeddings(config: Config, embed: Embed, out: Path, progress: Progress) -> Path:
+    """``embed`` every readable picture of a recipe's data and write a file with the column "embedding"."""
+    names: list[str] = []
+    vectors: list[NDArray[np.float32]] = []
+    sources = face_sets(config)
+    total = sum(len(item.faces) for sets in sources.values() for item in sets)
+    for source, sets in sources.items():
+        for item in sets:
+            for batch in _batches(_pictures(item)):
+                names += [stem(name) for name, _ in batch]
+                vectors.append(embed([picture for _, picture in batch], source))
+                progress(len(names), total)
+    SoftLabels(tuple(names), {EMBEDDING: np.concatenate(vectors)}).save(out)
+    return out
+
+
+def onnx_embedding(path: Path, side: int, mean: float, scale: float, output: str | None = None) -> Embed:
+    """A network of one input, float32 ``[N, 3, side, side]`` RGB, each value ``(0 … 255 - mean) · scale``.
+
+    The whole picture is scaled to ``side``. ``output``: its name, by default the network's first; more than two axes
+    are flattened. Raises ``ArtifactError`` where the network is of another form.
+    """
+    backend = open_backend(path)
+    names = [info.name for info in backend.outputs]
+    wanted = output or names[0]
+    if len(backend.inputs) != 1 or backend.inputs[0].dtype != np.float32 or wanted not in names:
+        raise ArtifactError(f"`{path}`: expected one float32 input and an output {wanted}, found inputs "
+                            f"{[(i.name, str(i.dtype)) for i in backend.inputs]} and outputs {names}")  # fmt: skip
+
+    def embed(pictures: Sequence[NDArray[np.uint8]], source: str) -> NDArray[np.float32]:
+        scaled = np.stack([cv2.resize(picture, (side, side)) for picture in pictures])
+        values = (scaled.transpose(0, 3, 1, 2).astype(np.float32) - mean) * scale
+        answers = backend.infer({backend.inputs[0].name: np.ascontiguousarray(values)})
+        return np.asarray(answers[wanted], np.float32).reshape(len(values), -1)
+
+    return embed
+
+
+def dlib_embedding() -> Embed:
+    """dlib's face recognition network, 128 numbers a face, which its author placed in the public domain (CC0).
+
+    King, "Dlib-ml: a machine learning toolkit", JMLR 2009; a ResNet trained on about 3 million faces of 7,485 people.
+    """
+    dlib, models = _dlib()
+    landmarks = dlib.shape_predictor(str(models / "shape_predictor_5_face_landmarks.dat"))
+    network = dlib.face_recognition_model_v1(str(models / "dlib_face_recognition_resnet_model_v1.dat"))
+
+    def chip(picture: NDArray[np.uint8], source: str) -> NDArray[np.uint8]:
+        height, width = picture.shape[:2]
+        left, top, right, bottom = _FACE[source]
+        box = dlib.rectangle(int(left * width), int(top * height), int(right * width), int(bottom * height))
+        cut: NDArray[np.uint8] = dlib.get_face_chip(picture, landmarks(picture, box), _CHIP, _CHIP_PADDING)
+        return cut
+
+    def embed(pictures: Sequence[NDArray[np.uint8]], source: str) -> NDArray[np.float32]:
+        chips = [chip(picture, source) for picture in pictures]
+        return np.array(network.compute_face_descriptor(chips, 0), np.float32)
+
+    return embed
+
+
+def _dlib() -> tuple[Any, Path]:
+    """The package, and the folder of weights that ``face_recognition_models`` installs (it need not be imported)."""
+    found = importlib.util.find_spec("face_recognition_models")
+    if found is None or found.origin is None or importlib.util.find_spec("dlib") is None:
+        raise MissingDependencyError("dlib's embeddings need two packages that are not both installed: "
+                                     "pip install dlib-bin face_recognition_models")  # fmt: skip
+    import dlib
+
+    return dlib, Path(found.origin).parent / "models"
+
+
+def _pictures(faces: FaceSet) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Names and pictures of a set, unreadable ones left out."""
+    for face, raw in zip(faces.faces, faces.read(face.name for face in faces.faces)):
+        try:
+            yield face.name, decode_image(raw, face.name)
+        except ImageError:
+            continue
+
+
+def _batches(
+    pictures: Iterator[tuple[str, NDArray[np.uint8]]],
+) -> Iterator[list[tuple[str, NDArray[np.uint8]]]]:
+    while batch := list(islice(pictures, _BATCH)):
+        yield batch

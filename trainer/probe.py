@@ -1,0 +1,170 @@
+"""Soft labels from frozen networks: small heads on their embeddings, each picture answered by heads that never saw it.
+
+A face-recognition network has seen millions of faces and knows much about them that no label here says. Heads on its
+embeddings (Alain, Bengio, "Understanding intermediate layers using linear classifier probes", 2016) turn that into
+answers. They are cross-fitted by fold, as predictions that are to be learned from have to be (Wolpert, "Stacked
+generalization", 1992): what a head says of pictures it was trained on repeats their labels, wrong ones as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edgeface import metrics
+from edgeface.errors import DataError
+from edgeface.spec import RACES
+from trainer.config import Config
+from trainer.data import SOURCES, Samples, load_samples
+from trainer.evaluation.artefacts import filled
+from trainer.gradients import backward
+from trainer.heads import make_head
+from trainer.losses import task_losses
+from trainer.soft_labels import EMBEDDING, SoftLabels, stem
+
+_HIDDEN = 512
+_DROPOUT = 0.4
+_EPOCHS = 12
+_BATCH = 256
+_RATE = 1e-3
+_WEIGHT_DECAY = 0.05
+
+Say = Callable[[str], None]
+
+
+class Probe(nn.Module):
+    """Embeddings ``[N, D]`` → raw outputs by task, through one hidden layer."""
+
+    def __init__(self, width: int, config: Config):
+        super().__init__()
+        self.hidden = nn.Sequential(
+            nn.Dropout(_DROPOUT / 2),
+            nn.Linear(width, _HIDDEN),
+            nn.BatchNorm1d(_HIDDEN),
+            nn.ReLU(),
+            nn.Dropout(_DROPOUT),
+        )
+        self.heads = nn.ModuleDict({task: make_head(task, _HIDDEN, config) for task in config.tasks})
+
+    def forward(self, vectors: Tensor) -> dict[str, Tensor]:
+        hidden = self.hidden(vectors)
+        return {task: head(hidden) for task, head in self.heads.items()}
+
+
+def write_soft_labels(config: Config, embeddings: Sequence[Path], out: Path, width: int, say: Say) -> Path:
+    """``soft_labels`` of a recipe's pictures, from files with a column "embedding", saved as ``out``."""
+    soft_labels(load_samples(config).samples, [SoftLabels.load(path) for path in embeddings], config, width, say).save(
+        out
+    )
+    return out
+
+
+def soft_labels(samples: Samples, embeddings: Sequence[SoftLabels], config: Config, width: int, say: Say) -> SoftLabels:
+    """Answers to the pictures of the recipe's training and validation folds, and their embeddings on ``width`` axes.
+
+    Every fold's pictures are answered by heads trained on the other training folds; ``say`` is told how well, fold by
+    fold. Pictures that one of ``embeddings`` lacks are left out; ``width`` 0 leaves the vectors out. Raises
+    ``DataError``.
+    """
+    config = _plain(config)
+    folds = sorted({*config.train_folds, *config.validation_folds})
+    vectors = _vectors(embeddings, samples)
+    rows = samples.rows(folds)
+    rows = rows[np.isfinite(vectors[rows]).all(axis=1)]
+    training = np.intersect1d(rows, samples.rows(config.train_folds))
+    if not len(training):
+        raise DataError("the embeddings have none of the recipe's training pictures, going by their names")
+    vectors = (vectors - vectors[training].mean(axis=0)) / (vectors[training].std(axis=0) + 1e-6)
+    columns = {task: np.empty((len(samples), size), np.float32) for task, size in _sizes(config).items()}
+    for fold in folds:
+        here, others = rows[samples.fold[rows] == fold], training[samples.fold[training] != fold]
+        if len(here):
+            for task, answer in _answered(vectors, samples, others, here, config).items():
+                columns[task][here] = answer
+            say(f"fold {fold}: {_score(columns, samples, here)}")
+    found = {task: column[rows] for task, column in columns.items()}
+    if width:
+        found[EMBEDDING] = _principal(vectors, training, width)[rows]
+    return SoftLabels(tuple(stem(str(name)) for name in samples.name[rows]), found)
+
+
+def _plain(config: Config) -> Config:
+    """The recipe with heads that answer distributions, and losses that leave the data's own odds alone."""
+    return dataclasses.replace(config, age_head="distribution", age_loss="distribution", gender_head="softmax",
+                               gender_loss="cross-entropy", race_loss="cross-entropy", label_smoothing=0.0,
+                               race_class_weights=(1.0,) * len(RACES), class_weighting="fixed", fairness_weight=0.0,
+                               soft_labels="", embedding=0, decoder=False)  # fmt: skip
+
+
+def _vectors(files: Sequence[SoftLabels], samples: Samples) -> NDArray[np.float32]:
+    """Each picture's embeddings of all files side by side, NaN where a file has none."""
+    parts = []
+    for file in files:
+        if EMBEDDING not in file.columns:
+            raise DataError(f"expected a column {EMBEDDING}, found {', '.join(file.columns)}")
+        parts.append(file.of(map(str, samples.name))[EMBEDDING])
+    return np.concatenate(parts, axis=1)
+
+
+def _sizes(config: Config) -> dict[str, int]:
+    with torch.no_grad():
+        raw = Probe(1, config).eval()(torch.zeros(1, 1))
+    return {task: values.shape[1] for task, values in raw.items()}
+
+
+def _answered(vectors: NDArray[np.float32], samples: Samples, training: NDArray[np.int64], here: NDArray[np.int64],
+              config: Config) -> dict[str, NDArray[np.float32]]:  # fmt: skip
+    """Probabilities by task of the pictures ``here``, by a probe trained on the others in ``training``."""
+    torch.manual_seed(config.seed)
+    random = torch.Generator().manual_seed(config.seed)
+    known, targets = torch.from_numpy(vectors[training]), samples.targets(training)
+    net = Probe(vectors.shape[1], config)
+    optimizer = torch.optim.AdamW(net.parameters(), _RATE, weight_decay=_WEIGHT_DECAY)
+    steps = len(training) // _BATCH
+    if not steps:
+        raise DataError(f"expected {_BATCH} training pictures or more in the other folds, found {len(training)}")
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps * _EPOCHS)
+    for _ in range(_EPOCHS):
+        for batch in torch.randperm(len(training), generator=random)[: steps * _BATCH].reshape(-1, _BATCH):
+            losses = task_losses(net(known[batch]), targets[batch], config)
+            total = torch.stack([getattr(config, f"{task}_weight") * losses[task] for task in config.tasks]).sum()
+            optimizer.zero_grad(set_to_none=True)
+            backward(total)
+            optimizer.step()
+            schedule.step()
+    with torch.inference_mode():
+        raw = net.eval()(torch.from_numpy(vectors[here]))
+    return {task: torch.softmax(values, dim=1).numpy() for task, values in raw.items()}
+
+
+def _score(columns: dict[str, NDArray[np.float32]], samples: Samples, rows: NDArray[np.int64]) -> str:
+    """The answers' metrics on ``rows``, source by source."""
+    parts = []
+    for code, source in enumerate(SOURCES):
+        here = rows[samples.source[rows] == code]
+        if len(here):
+            given = {task: column[here] for task, column in columns.items() if task != "age"}
+            if "age" in columns:
+                given["age"] = columns["age"][here] @ np.arange(columns["age"].shape[1], dtype=np.float32)
+            summary = metrics.summary(metrics.Answers.of(filled(given, len(here))), samples.labels(here))
+            shown = {name: value for name, value in summary.items() if name in _SHOWN}
+            parts.append(f"{source} " + ", ".join(f"{name} {value:.4g}" for name, value in shown.items()))
+    return "; ".join(parts)
+
+
+_SHOWN = ("n", "age_mae", "age_interval_within1", "gender_accuracy", "race_accuracy")
+
+
+def _principal(vectors: NDArray[np.float32], training: NDArray[np.int64], width: int) -> NDArray[np.float32]:
+    """The vectors on the first ``width`` principal axes of the training pictures, float32 ``[N, width]``."""
+    if width > vectors.shape[1]:
+        raise DataError(f"--width: expected at most the {vectors.shape[1]} dimensions there are, found {width}")
+    known = torch.from_numpy(vectors[training])
+    _, axes = torch.linalg.eigh(known.T @ known / len(known))
+    return np.asarray(torch.from_numpy(vectors) @ axes[:, -width:].flip(1))
