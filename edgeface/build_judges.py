@@ -17,6 +17,7 @@ from edgeface.parity import Budget, CandidateParity, compare, failures, read_bud
 from edgeface.parity.detectors import compare_detectors, detector_failures
 from edgeface.pipeline.chips import framed
 from edgeface.pipeline.detect import FaceDetector
+from edgeface.runtime.base import REFERENCE_RUNTIME
 from edgeface.spec import MODEL_KEY
 
 _DETECTOR_PICTURES = 500
@@ -76,7 +77,8 @@ class AttributeJudge:
     def _crops_of(self, fold: int) -> LabelledCrops:
         if fold not in self._crops:
             faces = _faces(self._order, fold, self._order.limit)
-            with FaceDetector(threads=1) as detector, self._say.progress(f"cutting crops of fold {fold}") as report:
+            detector = FaceDetector(threads=1, runtime=REFERENCE_RUNTIME)
+            with detector, self._say.progress(f"cutting crops of fold {fold}") as report:
                 self._crops[fold] = labelled_crops(faces, model_spec(self._order.model), detector, report)
         return self._crops[fold]
 

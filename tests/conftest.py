@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,10 @@ def shared() -> Path:
 def patterns_as_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets tests calibrate on patterns made on the spot, in which no detector finds a face."""
     monkeypatch.setattr("edgeface.calibration.crops._FACES_FRAC", 0.0)
+
+
+@pytest.fixture
+def absent_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment names OpenVINO, which is not there: whatever heeds the environment fails."""
+    monkeypatch.setenv("EDGEFACE_RUNTIME", "openvino")
+    monkeypatch.setitem(sys.modules, "openvino", None)

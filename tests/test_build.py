@@ -203,6 +203,10 @@ def test_int8_passes_its_gate(order: Callable[..., Order]) -> None:
     open_backend(built.path).close()
 
 
+def test_the_environment_chooses_no_run_time_of_a_build(order: Callable[..., Order], absent_runtime: None) -> None:
+    assert build_engine(order()).passport.gate["verdict"] == "passed"
+
+
 def test_a_verdict_by_another_budget_does_not_count(order: Callable[..., Order], tmp_path: Path) -> None:
     build_engine(order())
     strict = tmp_path / "strict.toml"

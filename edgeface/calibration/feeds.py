@@ -19,7 +19,7 @@ from edgeface.pipeline.chips import framed
 from edgeface.pipeline.detect import FaceDetector
 from edgeface.preprocess import fit_canvas
 from edgeface.quantization.ranges import Ranges, activation_ranges, cached_ranges
-from edgeface.runtime.base import Feed
+from edgeface.runtime.base import REFERENCE_RUNTIME, Feed
 from edgeface.spec import MODEL_KEY, DetectorSpec
 
 _BATCH = 32
@@ -62,7 +62,7 @@ def calibration_feeds(
 ) -> list[Feed]:
     """The set's pictures as inputs of ``model``, each feed one run."""
     if MODEL_KEY in onnx_metadata(model):
-        with FaceDetector(threads=1) as detector:
+        with FaceDetector(threads=1, runtime=REFERENCE_RUNTIME) as detector:
             crops = calibration_crops(calibration, data, model_spec(model), detector, progress)
         return [{_CROPS_INPUT: crops[start : start + _BATCH]} for start in range(0, len(crops), _BATCH)]
     spec = detector_spec(model)

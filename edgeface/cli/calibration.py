@@ -134,7 +134,7 @@ def _errors(
         return []
     network = model or shipped_model("attributes.onnx")
     try:
-        with options.detector(detector, threads=1) as finder, progress("cutting crops") as report:
+        with options.reference_detector(detector) as finder, progress("cutting crops") as report:
             crops = calibration_crops(calibration, data, model_spec(network), finder, report)
         with progress("ranges") as report:
             errors = range_errors(network, calibration, crops, method, cache_dir(), report)

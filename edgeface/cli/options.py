@@ -48,14 +48,22 @@ def analyzer(
 
 
 def detector(model: Path | None, threads: int, score: float | None = None) -> FaceDetector:
-    """The face detector as the options say."""
+    """The face detector as the options and the environment say."""
     from edgeface.api import FaceDetector
 
     return FaceDetector(model, threads=threads, score_threshold=score)
 
 
+def reference_detector(model: Path | None) -> FaceDetector:
+    """The face detector that cuts the crops of proofs: ONNX Runtime's, so that all their figures have one source."""
+    from edgeface.api import FaceDetector
+    from edgeface.runtime.base import REFERENCE_RUNTIME
+
+    return FaceDetector(model, threads=1, runtime=REFERENCE_RUNTIME)
+
+
 def estimator(model: Path | None, threads: int, batch: int = 32) -> AttributeEstimator:
-    """The attribute network as the options say."""
+    """The attribute network as the options and the environment say."""
     from edgeface.api import AttributeEstimator
 
     return AttributeEstimator(model, threads=threads, batch=batch)

@@ -71,7 +71,7 @@ def parity(
     seconds = 2.0 if latency else 0.0
     result: ParityReport | DetectorReport
     if MODEL_KEY in onnx_metadata(reference):
-        faces = _crops(reference, data, labels, folds, limit, None if crops else options.detector(detector, threads=1))
+        faces = _crops(reference, data, labels, folds, limit, None if crops else options.reference_detector(detector))
         with progress("comparing") as steps:
             result = compare(
                 reference, candidates, faces, seed, seconds, budget.group_faces, batch, threads, progress=steps

@@ -13,7 +13,7 @@ from edgeface.artifact import model_spec
 from edgeface.errors import ConfigError, ImageError, SpecError
 from edgeface.pipeline.detect import attribute_model, check_image
 from edgeface.preprocess import align
-from edgeface.runtime.base import Backend, open_backend
+from edgeface.runtime.base import Backend, open_backend, wanted_runtime
 from edgeface.spec import ModelSpec
 from edgeface.types import Attributes, Faces, Floats, Image
 
@@ -37,9 +37,9 @@ class AttributeEstimator:
     """Estimates age, gender and race of faces with an edgeface attribute network.
 
     ``model`` is an ONNX file with a ``ModelSpec`` inside (``None``: the shipped network; ``"fairface"``: the shipped
-    one trained on FairFace alone). A ready ``backend`` takes its place in tests and needs its ``spec``. ``threads`` as
-    in ``open_backend``; ``batch`` faces are run at a time. A network need not have every head: what its spec does not
-    name is NaN in all ``Attributes``.
+    one trained on FairFace alone). A ready ``backend`` takes its place in tests and needs its ``spec``. ``threads`` and
+    ``runtime`` as in ``open_backend`` (``None``: the one that ``EDGEFACE_RUNTIME`` names); ``batch`` faces are run at a
+    time. A network need not have every head: what its spec does not name is NaN in all ``Attributes``.
 
     Raises ``SpecError`` where the file has no usable spec or lacks an output the spec promises, ``ArtifactError``
     where it is missing or damaged.
@@ -52,6 +52,7 @@ class AttributeEstimator:
         threads: int = 0,
         batch: int = 32,
         spec: ModelSpec | None = None,
+        runtime: str | None = None,
     ) -> None:
         if batch < 1:
             raise ConfigError(f"batch: expected 1 or more, found {batch}")
@@ -59,7 +60,7 @@ class AttributeEstimator:
         if backend is None:
             path = attribute_model(model)
             where = f"`{path}`"
-            spec, backend = model_spec(path), open_backend(path, threads)
+            spec, backend = model_spec(path), open_backend(path, threads, runtime=runtime or wanted_runtime())
         if spec is None:
             raise ConfigError("a backend of your own needs its ModelSpec: pass spec=")
         self.spec, self.backend, self.batch = spec, backend, batch

@@ -17,7 +17,7 @@ from edgeface.geometry import Letterbox, letterbox
 from edgeface.pipeline.detector_families import recognise
 from edgeface.postprocess import nms
 from edgeface.preprocess import fit_canvas
-from edgeface.runtime.base import Backend, TensorInfo, open_backend
+from edgeface.runtime.base import Backend, TensorInfo, open_backend, wanted_runtime
 from edgeface.spec import DetectorSpec
 from edgeface.types import Faces, Floats, Image
 
@@ -27,8 +27,9 @@ class FaceDetector:
 
     ``model`` is an ONNX file (``None``: the shipped detector) of a family in ``pipeline.detector_families``. A ready
     ``backend`` takes its place in tests; with our own signature it needs the ``spec`` that a file carries.
-    ``threads`` as in ``open_backend``. ``score_threshold`` (0…1) and ``longest_px`` (the side pictures are fitted to,
-    in pixels) default to what the family was tuned for.
+    ``threads`` and ``runtime`` as in ``open_backend`` (``None``: the one that ``EDGEFACE_RUNTIME`` names).
+    ``score_threshold`` (0…1) and ``longest_px`` (the side pictures are fitted to, in pixels) default to what the family
+    was tuned for.
 
     Raises ``ArtifactError`` for a file that is missing, damaged or no known detector, ``ConfigError`` for a setting
     out of range or one the model cannot follow.
@@ -42,12 +43,13 @@ class FaceDetector:
         score_threshold: float | None = None,
         longest_px: int | None = None,
         spec: DetectorSpec | None = None,
+        runtime: str | None = None,
     ) -> None:
         where = "the backend"
         if backend is None:
             path = Path(model) if model is not None else shipped_model("detector.onnx")
             where = f"`{path}`"
-            spec, backend = detector_spec(path), open_backend(path, threads)
+            spec, backend = detector_spec(path), open_backend(path, threads, runtime=runtime or wanted_runtime())
         self.backend = backend
         self.family = recognise(backend.outputs, spec, where)
         self._input = backend.inputs[0]

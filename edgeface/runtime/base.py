@@ -16,8 +16,12 @@ from edgeface.errors import BackendError
 from edgeface.passport import check_bytes, check_passport
 
 Feed = Mapping[str, NDArray[Any]]
-ONNX_RUNTIMES = ("onnxruntime", "openvino")
-"""What runs ONNX files on a CPU, the default first; ``EDGEFACE_RUNTIME`` names one."""
+REFERENCE_RUNTIME = "onnxruntime"
+"""What runs ONNX files by default, and in any case where they are proven, judged or measured."""
+ONNX_RUNTIMES = (REFERENCE_RUNTIME, "openvino")
+"""What runs ONNX files on a CPU, the default first."""
+RUNTIME_VARIABLE = "EDGEFACE_RUNTIME"
+"""The environment variable that names one of them for who analyses pictures."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +59,17 @@ class Backend(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-def open_backend(path: str | os.PathLike[str], threads: int = 0, simulate: bool = False) -> Backend:
+def open_backend(
+    path: str | os.PathLike[str], threads: int = 0, simulate: bool = False, runtime: str = REFERENCE_RUNTIME
+) -> Backend:
     """Open an artefact with the run time its suffix names; imports that run time only now.
 
     ``threads`` limits the CPU threads of one inference (0: as many as there are cores). Where a passport lies beside
-    the artefact, and for every engine, artefact and machine have to be those of the passport. ONNX files are run by
-    ONNX Runtime unless the environment variable ``EDGEFACE_RUNTIME`` says ``openvino``; only ONNX Runtime knows
-    ``simulate``.
+    the artefact, and for every engine, artefact and machine have to be those of the passport. ``runtime``, one of
+    ``ONNX_RUNTIMES``, runs ONNX files whatever the environment says: proofs, gates and passports are ONNX Runtime's.
+    ``simulate`` is known to ONNX Runtime alone, which then runs the file in any case.
     """
+    _check_runtime("runtime", runtime)
     suffix = Path(path).suffix.lower()
     if suffix == ENGINE_SUFFIX:
         check_bytes(path)
@@ -72,7 +79,7 @@ def open_backend(path: str | os.PathLike[str], threads: int = 0, simulate: bool 
     if suffix == ".onnx":
         if passport_path(path).exists():
             check_passport(path)
-        if _onnx_runtime_wanted() == "openvino" and not simulate:
+        if runtime == "openvino" and not simulate:
             from edgeface.runtime.openvino import OpenVinoBackend
 
             return OpenVinoBackend(path, threads=threads)
@@ -84,12 +91,16 @@ def open_backend(path: str | os.PathLike[str], threads: int = 0, simulate: bool 
     )
 
 
-def _onnx_runtime_wanted() -> str:
-    """What ``EDGEFACE_RUNTIME`` names."""
-    name = os.environ.get("EDGEFACE_RUNTIME") or ONNX_RUNTIMES[0]
-    if name not in ONNX_RUNTIMES:
-        raise BackendError(f"EDGEFACE_RUNTIME: expected {' or '.join(ONNX_RUNTIMES)}, found `{name}`")
+def wanted_runtime() -> str:
+    """The one of ``ONNX_RUNTIMES`` that the environment names, or the default. Raises ``BackendError`` for another."""
+    name = os.environ.get(RUNTIME_VARIABLE) or REFERENCE_RUNTIME
+    _check_runtime(RUNTIME_VARIABLE, name)
     return name
+
+
+def _check_runtime(where: str, name: str) -> None:
+    if name not in ONNX_RUNTIMES:
+        raise BackendError(f"{where}: expected {' or '.join(ONNX_RUNTIMES)}, found `{name}`")
 
 
 def usable_cpus() -> int:

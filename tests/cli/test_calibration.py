@@ -85,6 +85,16 @@ def test_the_curve(crowd: Path, made: Path, tmp_path: Path, cli: Cli, tiny_detec
     assert "range errors by number of pictures" in text
 
 
+def test_the_environment_chooses_no_run_time_of_a_curve(
+    crowd: Path, made: Path, tmp_path: Path, cli: Cli, tiny_detector: Path, absent_runtime: None
+) -> None:
+    model = write_conv_model(tmp_path / "conv.onnx")
+    options = ("--model", model, "--detector", tiny_detector, "--method", "minmax")
+    result = cli("calibration", "check", made, "--data", crowd, *options)
+    assert result.code == 0, result.err
+    assert "range errors by number of pictures" in result.out
+
+
 def test_an_unknown_method(crowd: Path, made: Path, tmp_path: Path, cli: Cli, tiny_detector: Path) -> None:
     model = write_conv_model(tmp_path / "conv.onnx")
     options = ("--model", model, "--detector", tiny_detector, "--method", "max")

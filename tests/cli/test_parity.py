@@ -105,6 +105,19 @@ def test_a_limit_and_a_real_detector(
     assert (figures["faces"], figures["missed_detections"]) == (5, 5)
 
 
+def test_the_environment_chooses_no_run_time_of_a_gate(
+    cli: Cli, data: Path, tiny_model: Path, tiny_detector: Path, tmp_path: Path, absent_runtime: None
+) -> None:
+    cut = ("--limit", 5, "--detector", tiny_detector)
+    judged = cli("parity", tiny_model, tiny_model, "--data", data, *cut, "--no-latency")
+    assert (judged.code, judged.err.count("openvino")) == (0, 0), judged.err
+    timed = cli("parity", tiny_model, tiny_model, "--data", data, *cut, "--json").json()
+    assert timed["bench"] is not None
+    write_picture(tmp_path / "pictures" / "a.png", picture([(2, 2)]))
+    detectors = (tiny_detector, tiny_detector, "--data", tmp_path / "pictures", "--no-latency")
+    assert cli("parity", *detectors).code == 0
+
+
 def test_detectors_are_compared_by_their_faces(cli: Cli, tiny_detector: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     write_picture(folder / "a.png", picture([(2, 2)]))

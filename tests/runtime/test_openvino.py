@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
-from edgeface.pipeline.detect import shipped_model
+from edgeface.pipeline.attributes import AttributeEstimator
+from edgeface.pipeline.detect import FaceDetector, shipped_model
 from edgeface.runtime.base import Backend, open_backend
 from edgeface.runtime.openvino import OpenVinoBackend
 from edgeface.runtime.ort import OrtBackend
@@ -45,7 +46,7 @@ def test_it_answers_as_onnx_runtime_does(count: int) -> None:
 
 
 @needs_openvino
-def test_the_variable_chooses_it_for_every_command(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_the_variable_chooses_it_where_pictures_are_analysed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     def only_face() -> dict[str, Any]:
         result = cli("predict", PHOTO, "--json")
         assert result.code == 0, result.err
@@ -54,12 +55,26 @@ def test_the_variable_chooses_it_for_every_command(cli: Cli, monkeypatch: pytest
 
     expected = only_face()
     monkeypatch.setenv("EDGEFACE_RUNTIME", "openvino")
-    with open_backend(shipped_model("attributes.onnx"), threads=2) as backend:
+    with AttributeEstimator(threads=2) as estimator, FaceDetector(threads=1) as detector:
+        backend = estimator.backend
         assert isinstance(backend, OpenVinoBackend)
         assert backend.device == f"CPU (OpenVINO {backend.version}, 2 threads)"
+        assert isinstance(detector.backend, OpenVinoBackend)
     found = only_face()
     assert found["gender"] == expected["gender"] and found["age"] == pytest.approx(expected["age"], abs=0.1)
     assert found["box"] == pytest.approx(expected["box"], abs=0.5)
+
+
+@needs_openvino
+def test_an_argument_overrules_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shipped_model("attributes.onnx")
+    with open_backend(path, 1, runtime="openvino") as asked, open_backend(path, 1, True, "openvino") as simulated:
+        assert isinstance(asked, OpenVinoBackend)
+        assert isinstance(simulated, OrtBackend), "only ONNX Runtime can simulate"
+    monkeypatch.setenv("EDGEFACE_RUNTIME", "openvino")
+    with AttributeEstimator(runtime="onnxruntime") as estimator, FaceDetector(runtime="onnxruntime") as detector:
+        assert isinstance(estimator.backend, OrtBackend)
+        assert isinstance(detector.backend, OrtBackend)
 
 
 @needs_openvino
@@ -81,11 +96,19 @@ def test_files_and_feeds_that_do_not_fit(tmp_path: Path) -> None:
         backend.infer({"crops": np.zeros((1, 96, 96, 3), np.uint8)})
 
 
-def test_unknown_and_missing_run_times_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("analyse", [AttributeEstimator, FaceDetector])
+def test_unknown_and_missing_run_times_are_named(
+    analyse: Callable[[], object], absent_runtime: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(MissingDependencyError, match="EDGEFACE_RUNTIME=openvino needs `openvino`"):
+        analyse()
     monkeypatch.setenv("EDGEFACE_RUNTIME", "ncnn")
     with pytest.raises(BackendError, match="EDGEFACE_RUNTIME: expected onnxruntime or openvino, found `ncnn`"):
-        open_backend(shipped_model("attributes.onnx"))
-    monkeypatch.setenv("EDGEFACE_RUNTIME", "openvino")
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(MissingDependencyError, match="openvino"):
-        open_backend(shipped_model("attributes.onnx"))
+        analyse()
+    with pytest.raises(BackendError, match="runtime: expected onnxruntime or openvino, found `ncnn`"):
+        open_backend(shipped_model("attributes.onnx"), runtime="ncnn")
+
+
+def test_a_backend_alone_is_onnx_runtimes(absent_runtime: None) -> None:
+    with open_backend(shipped_model("attributes.onnx")) as backend:
+        assert isinstance(backend, OrtBackend)
