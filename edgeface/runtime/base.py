@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.artifact import ENGINE_SUFFIX, passport_path
-from edgeface.errors import BackendError
+from edgeface.errors import ArtifactError, BackendError
 from edgeface.passport import check_bytes, check_passport
 
 Feed = Mapping[str, NDArray[Any]]
@@ -57,6 +58,34 @@ class Backend(Protocol):
     def __enter__(self) -> Backend: ...
 
     def __exit__(self, *exc: object) -> None: ...
+
+
+_Opened = TypeVar("_Opened", bound="OpenModel")
+
+
+class OpenModel(ABC):
+    """What is alike in our backends; each sets ``_inputs`` and ``_outputs`` as it opens its model."""
+
+    _inputs: tuple[TensorInfo, ...]
+    _outputs: tuple[TensorInfo, ...]
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        return self._outputs
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the model; closing twice is harmless."""
+
+    def __enter__(self: _Opened) -> _Opened:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
 def open_backend(
@@ -106,6 +135,24 @@ def _check_runtime(where: str, name: str) -> None:
 def usable_cpus() -> int:
     """CPUs this process may use; a container's pinning counts, which the run times' own defaults overlook."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_count(threads: int) -> int:
+    """The CPU threads that ``threads`` means (0: one for each usable CPU). Raises ``BackendError`` below 0."""
+    if threads < 0:
+        raise BackendError(f"threads: expected 0 (all cores) or more, found {threads}")
+    return threads or usable_cpus()
+
+
+def on_cpu(engine: str, threads: int) -> str:
+    """A backend's ``device`` for people: ``CPU (CPUExecutionProvider, 2 threads)``."""
+    return f"CPU ({engine}, {threads} thread{'s' if threads > 1 else ''})"
+
+
+def check_file(path: Path) -> None:
+    """Raise ``ArtifactError`` unless there is a file at ``path``."""
+    if not path.is_file():
+        raise ArtifactError(f"no model at `{path}`: " + ("it is a directory" if path.is_dir() else "no such file"))
 
 
 def first_line(error: Exception) -> str:

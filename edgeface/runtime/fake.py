@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import BackendError
-from edgeface.runtime.base import Feed, TensorInfo, check_feed
+from edgeface.runtime.base import Feed, OpenModel, TensorInfo, check_feed
 
 Answer = Callable[[Feed], Mapping[str, NDArray[Any]]]
 
 
-class FakeBackend:
+class FakeBackend(OpenModel):
     """Answers like a model with these ``inputs`` and ``outputs``.
 
     ``answer`` computes the outputs from the feed. Without it every output is noise in 0…1 that depends only on
@@ -32,14 +32,6 @@ class FakeBackend:
         self._answer, self._seed = answer, seed
         self._closed = False
         self.calls = 0
-
-    @property
-    def inputs(self) -> tuple[TensorInfo, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorInfo, ...]:
-        return self._outputs
 
     def infer(self, feed: Feed) -> dict[str, NDArray[Any]]:
         """All outputs by name. Raises ``BackendError`` on a wrong feed or answer, or after ``close``."""
@@ -63,9 +55,3 @@ class FakeBackend:
 
     def close(self) -> None:
         self._closed = True
-
-    def __enter__(self) -> FakeBackend:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
-from edgeface.runtime.base import Feed, TensorInfo, check_feed, first_line, usable_cpus
+from edgeface.runtime.base import Feed, OpenModel, TensorInfo, check_feed, check_file, first_line, on_cpu, thread_count
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 """Of a feed's arrays, by name."""
@@ -25,23 +25,22 @@ _FIXED = 8
 """Shapes that may have a network of their own, each with its copy of the weights."""
 
 
-class OpenVinoBackend:
+class OpenVinoBackend(OpenModel):
     """An ONNX model compiled by OpenVINO for this CPU, set up for latency.
 
     One network takes any shape; shapes that come often get one of their own, which OpenVINO runs up to a third faster.
     ``threads`` run one inference (0: one for each CPU this process may use). Float networks are computed in float32,
     also on processors that would take bfloat16 by themselves, so that answers stay those of ONNX Runtime within the
-    spec's tolerances. Raises ``ArtifactError`` where the file is missing, damaged or not an ONNX model that OpenVINO
-    can compile, ``MissingDependencyError`` without OpenVINO.
+    spec's tolerances. One object is not for two threads at once: a network answers one request at a time.
+
+    Raises ``ArtifactError`` where the file is missing, damaged or not an ONNX model that OpenVINO can compile,
+    ``MissingDependencyError`` without OpenVINO.
     """
 
     def __init__(self, path: str | os.PathLike[str], threads: int = 0) -> None:
-        if threads < 0:
-            raise BackendError(f"threads: expected 0 (all cores) or more, found {threads}")
+        self.threads = thread_count(threads)
         path, openvino = Path(path), _openvino()
-        if not path.is_file():
-            raise ArtifactError(f"no model at `{path}`: " + ("it is a directory" if path.is_dir() else "no such file"))
-        self.threads = threads or usable_cpus()
+        check_file(path)
         self.version = str(openvino.__version__).partition("-")[0]
         self._core = openvino.Core()
         self._options = {
@@ -76,17 +75,9 @@ class OpenVinoBackend:
         return self._fixed.get(shapes, self._any_shape)
 
     @property
-    def inputs(self) -> tuple[TensorInfo, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorInfo, ...]:
-        return self._outputs
-
-    @property
     def device(self) -> str:
         """For people: ``CPU (OpenVINO 2026.4.1, 2 threads)``."""
-        return f"CPU (OpenVINO {self.version}, {self.threads} thread{'s' if self.threads > 1 else ''})"
+        return on_cpu(f"OpenVINO {self.version}", self.threads)
 
     def infer(self, feed: Feed) -> dict[str, NDArray[Any]]:
         """All outputs by name. Raises ``BackendError`` on a wrong feed, a failing operator or after ``close``."""
@@ -103,12 +94,6 @@ class OpenVinoBackend:
         """Free the networks; closing twice is harmless."""
         self._any_shape = self._model = None
         self._fixed.clear()
-
-    def __enter__(self) -> OpenVinoBackend:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 def _tensor_info(port: Any) -> TensorInfo:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
 from edgeface.quantization.flavour import needs_simulation, precision_in
-from edgeface.runtime.base import Feed, TensorInfo, check_feed, first_line, usable_cpus
+from edgeface.runtime.base import Feed, OpenModel, TensorInfo, check_feed, check_file, first_line, on_cpu, thread_count
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -24,7 +24,7 @@ _SILENT = 4
 """Severity "fatal": ONNX Runtime raises its errors as well, and one sentence is enough."""
 
 
-class OrtBackend:
+class OrtBackend(OpenModel):
     """An ONNX model in an ONNX Runtime session set up for latency.
 
     ``threads`` run one operator (0: one for each CPU this process may use); operators run one after the other, since
@@ -47,9 +47,7 @@ class OrtBackend:
     ) -> None:
         if provider not in PROVIDERS:
             raise BackendError(f"no provider `{provider}`: expected one of {', '.join(PROVIDERS)}")
-        if threads < 0:
-            raise BackendError(f"threads: expected 0 (all cores) or more, found {threads}")
-        self.threads = threads or usable_cpus()
+        self.threads = thread_count(threads)
         settings = {} if provider == "cpu" else {"device_id": str(index)}
         self._session: Any = open_session(Path(path), self.threads, {PROVIDERS[provider]: settings}, simulate)
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
@@ -69,20 +67,12 @@ class OrtBackend:
             )
 
     @property
-    def inputs(self) -> tuple[TensorInfo, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorInfo, ...]:
-        return self._outputs
-
-    @property
     def device(self) -> str:
         """For people: ``CPU (CPUExecutionProvider, 2 threads)``."""
         first = self.providers[0]
         if first != PROVIDERS["cpu"]:
             return f"GPU ({first})"
-        return f"CPU ({first}, {self.threads} thread{'s' if self.threads > 1 else ''})"
+        return on_cpu(first, self.threads)
 
     def infer(self, feed: Feed) -> dict[str, NDArray[Any]]:
         """All outputs by name. Raises ``BackendError`` on a wrong feed, a failing operator or after ``close``."""
@@ -100,12 +90,6 @@ class OrtBackend:
         """Free the session; closing twice is harmless."""
         self._session = None
 
-    def __enter__(self) -> OrtBackend:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
 
 def available_providers() -> tuple[str, ...]:
     """Which of ``PROVIDERS`` the installed ONNX Runtime has, by our names."""
@@ -119,8 +103,7 @@ def open_session(path: Path, threads: int, providers: Mapping[str, Mapping[str, 
     The processor is the last resort. Raises as ``OrtBackend`` does.
     """
     onnxruntime = _onnxruntime()
-    if not path.is_file():
-        raise ArtifactError(f"no model at `{path}`: " + ("it is a directory" if path.is_dir() else "no such file"))
+    check_file(path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

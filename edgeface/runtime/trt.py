@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgeface import machine
 from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
 from edgeface.passport import Passport, check_passport
-from edgeface.runtime.base import Feed, TensorInfo, check_feed
+from edgeface.runtime.base import Feed, OpenModel, TensorInfo, check_feed
 from edgeface.runtime.cuda import Device, find_gpu, keep_context
 
 try:
@@ -44,7 +44,7 @@ _DTYPES = {
 }
 
 
-class TrtBackend:
+class TrtBackend(OpenModel):
     """A TensorRT engine on this machine's GPU.
 
     The engine's passport is checked first: an engine is bound to a GPU and a TensorRT release, and its file holds
@@ -69,14 +69,6 @@ class TrtBackend:
             raise
         smallest, _, largest = self._engine.get_tensor_profile_shape(self._inputs[0].name, 0)
         self._batches = (smallest[0], largest[0])
-
-    @property
-    def inputs(self) -> tuple[TensorInfo, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorInfo, ...]:
-        return self._outputs
 
     @property
     def device(self) -> str:
@@ -129,12 +121,6 @@ class TrtBackend:
             del self._context, self._engine
         self._device.close()
         self._device = None
-
-    def __enter__(self) -> TrtBackend:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 class Log(trt.ILogger):  # type: ignore[misc, unused-ignore]
