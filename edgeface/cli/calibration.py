@@ -128,11 +128,11 @@ def _errors(
     from edgeface.calibration import calibration_crops
     from edgeface.calibration.curve import range_errors, write_curve
     from edgeface.errors import MissingDependencyError
-    from edgeface.pipeline.detect import shipped_model
+    from edgeface.pipeline.detect import attribute_model
 
     if not (curve or plot):
         return []
-    network = model or shipped_model("attributes.onnx")
+    network = attribute_model(model)
     try:
         with options.reference_detector(detector) as finder, progress("cutting crops") as report:
             crops = calibration_crops(calibration, data, model_spec(network), finder, report)

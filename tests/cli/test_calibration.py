@@ -85,6 +85,17 @@ def test_the_curve(crowd: Path, made: Path, tmp_path: Path, cli: Cli, tiny_detec
     assert "range errors by number of pictures" in text
 
 
+def test_the_curve_of_a_shipped_network(crowd: Path, made: Path, cli: Cli, tiny_detector: Path) -> None:
+    options = ("--detector", tiny_detector, "--method", "minmax", "--json")
+    default, fairface = (
+        cli("calibration", "check", made, "--data", crowd, *options, *named) for named in ((), ("--model", "fairface"))
+    )
+    assert fairface.code == 0, fairface.err
+    sizes = [[error["size"] for error in result.json()["range_errors"]] for result in (default, fairface)]
+    assert sizes == [[8, 12], [8, 12]]
+    assert fairface.json()["range_errors"] != default.json()["range_errors"]
+
+
 def test_the_environment_chooses_no_run_time_of_a_curve(
     crowd: Path, made: Path, tmp_path: Path, cli: Cli, tiny_detector: Path, absent_runtime: None
 ) -> None:
