@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.types import Faces, Floats
+
+_CANVASES = 16
+"""Sizes of canvas whose anchors are kept: a stream has one; 640×640 has 8,400 anchors of 12 bytes."""
 
 
 def anchors(width: int, height: int, strides: tuple[int, ...]) -> tuple[Floats, Floats]:
     """Anchor centres float32 ``[A, 2]`` in pixels and their strides float32 ``[A]`` of a ``width``×``height`` canvas.
 
     Strides in the order given, each map row by row; the cell of row i and column j has its anchor at
-    ``((j + 0.5) * stride, (i + 0.5) * stride)``.
+    ``((j + 0.5) * stride, (i + 0.5) * stride)``. The arrays are the caller's own.
     """
+    points, steps = kept_anchors(width, height, strides)
+    return points.copy(), steps.copy()
+
+
+@lru_cache(maxsize=_CANVASES)
+def kept_anchors(width: int, height: int, strides: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """As ``anchors``, computed once for each canvas: everybody's arrays, hence read-only."""
     points, steps = [], []
     for stride in strides:
         columns, rows = np.meshgrid(np.arange(width // stride), np.arange(height // stride))
         points.append((np.stack([columns.ravel(), rows.ravel()], axis=1) + 0.5) * stride)
         steps.append(np.full(len(points[-1]), stride))
-    return np.concatenate(points).astype(np.float32), np.concatenate(steps).astype(np.float32)
+    every = np.concatenate(points).astype(np.float32), np.concatenate(steps).astype(np.float32)
+    for array in every:
+        array.flags.writeable = False
+    return every
 
 
 def decode_detector(
@@ -37,7 +52,7 @@ def decode_detector(
     """
     picked = np.flatnonzero(score >= threshold)
     picked = picked[np.argsort(-score[picked], kind="stable")]
-    points, steps = anchors(*canvas, strides)
+    points, steps = kept_anchors(*canvas, strides)
     points, steps = points[picked], steps[picked, None]
     reach = box[picked] * steps
     boxes = np.concatenate([points - reach[:, :2], points + reach[:, 2:]], axis=1)

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeface.postprocess import anchors, decode_detector, iou_matrix, nms
+from edgeface.postprocess import anchors, decode_detector, iou_matrix, kept_anchors, nms
 from edgeface.types import Faces
 
 
@@ -17,6 +18,19 @@ def test_anchors_lie_row_by_row_strides_in_order() -> None:
     assert points[:5].tolist() == [[8, 8], [24, 8], [40, 8], [56, 8], [8, 24]]
     assert points[8:].tolist() == [[16, 16], [48, 16]]
     assert steps.tolist() == [16] * 8 + [32] * 2
+
+
+def test_kept_anchors_cannot_be_spoilt() -> None:
+    points, steps = anchors(64, 32, (16, 32))
+    expected = points.copy(), steps.copy()
+    points += 1
+    steps[:] = 0  # one's own to change
+    for kept, fresh in zip(kept_anchors(64, 32, (16, 32)), expected):
+        np.testing.assert_array_equal(kept, fresh)
+        with pytest.raises(ValueError, match="read-only"):
+            kept += 1
+    assert kept_anchors(32, 64, (16, 32))[0][1].tolist() == [24, 8], "another canvas has others"
+    assert len(kept_anchors(64, 32, (16,))[0]) == 8
 
 
 def test_decode_places_box_and_landmarks_around_the_anchor() -> None:

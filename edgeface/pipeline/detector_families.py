@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import ArtifactError
-from edgeface.postprocess import anchors, decode_detector
+from edgeface.postprocess import decode_detector, kept_anchors
 from edgeface.runtime.base import TensorInfo
 from edgeface.spec import DetectorSpec
 from edgeface.types import Faces, Floats, Image
@@ -144,7 +144,7 @@ def _landmarks(offsets: NDArray[Any], cells: Floats, steps: Floats) -> Floats:
 
 def _cell_corners(canvas: tuple[int, int], rows: NDArray[np.intp]) -> tuple[Floats, Floats]:
     """Top-left corners ``[N, 2]`` in pixels and strides ``[N, 1]`` of the cells numbered ``rows``."""
-    points, steps = anchors(*canvas, _STRIDES)
+    points, steps = kept_anchors(*canvas, _STRIDES)
     points, steps = points[rows], steps[rows, None]
     return (points - steps / 2).astype(np.float32), steps
 
