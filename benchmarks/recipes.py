@@ -2,10 +2,11 @@
 
     python -m benchmarks.recipes --seconds 10 --save benchmarks/results/recipes.json
     python -m benchmarks.recipes --trained small=runs/small/last.pt --data ../shared/data/utkface --save …
+    python -m benchmarks.recipes --costs benchmarks/results/recipes.json --trained … --data … --save …
 
 All are exported and run in ONNX Runtime with one thread, in one interleaved run (``edgeface.bench``); the family also
-in 8 bits. A network without ``--trained`` has random weights, which cost the same. Beside the JSON file a table is
-written as Markdown.
+in 8 bits. Their weights are random, since trained ones cost the same; ``--costs`` takes the times of an earlier run.
+Beside the JSON file a table is written as Markdown.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,15 +37,15 @@ from trainer.config import load_config
 from trainer.evaluation.artefacts import CheckpointEstimator
 from trainer.evaluation.data import find_sets
 from trainer.evaluation.judge import judge
-from trainer.models import AttributeNet, build_net, load_net
+from trainer.models import AttributeNet, build_net
 from trainer.models.attention import MultiHeadAttention
 from trainer.program import save_program, spec_of
 
 RECIPES = Path(__file__).resolve().parents[1] / "trainer" / "recipes"
 FAMILY = ("nano", "small", "base")
 YARDSTICK = "vgg_style yardstick"
-LEFT_OUT = ("smoke", "compact")
-"""The first is a test; the second has small's network."""
+LEFT_OUT = ("smoke",)
+"""It is a test."""
 PUBLISHED = {
     "vit-b16": "age MAE 4.34 y, gender 93.0 %, race 82.2 % (500 images)",
     "age-groups": "accuracy 74.0 %, AUC 94.0, F1 74.1, precision 78.2 (six groups)",
@@ -62,21 +63,19 @@ def recipes() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.toml") if path.stem not in LEFT_OUT)
 
 
-def measure(names: Sequence[str], trained: Mapping[str, Path], seconds: float, folder: Path) -> dict[str, Any]:
+def measure(names: Sequence[str], seconds: float, folder: Path) -> dict[str, Any]:
     """Export every recipe's network into ``folder`` and time all of them in one run."""
     rows: dict[str, dict[str, Any]] = {}
     paths: dict[str, Path] = {YARDSTICK: write_vgg_style(folder / "vgg_style.onnx")}
     for name in names:
         print(f"{name}: exporting", file=sys.stderr, flush=True)
         config = load_config(RECIPES / f"{name}.toml")
-        net, config = load_net(trained[name]) if name in trained else (build_net(config).eval(), config)
+        net = build_net(config).eval()
         rows[name] = {
             "backbone": config.backbone,
             "input_size": config.input_size,
             "parameters": sum(p.numel() for p in net.parameters()),
             "macs": macs(net, config.input_size),
-            "start": config.start or "random",
-            "epochs": int(read(trained[name])["epoch"]) if name in trained else 0,
             "published": PUBLISHED.get(name),
         }
         paths[name] = folder / f"{name}.onnx"
@@ -114,12 +113,27 @@ def macs(net: AttributeNet, size: int) -> int:
     return total
 
 
-def accuracy(trained: Mapping[str, Path], data: Sequence[Path], folds: str, limit: int | None) -> dict[str, Any]:
+class Trained(NamedTuple):
+    """A recipe's checkpoint and how it was trained, in words."""
+
+    path: Path
+    how: str
+
+    @classmethod
+    def parse(cls, text: str) -> tuple[str, Trained]:
+        """NAME=CHECKPOINT or NAME=CHECKPOINT=HOW; without HOW, the epochs and the start that the checkpoint tells."""
+        name, path, how = (*text.split("=", 2), "", "")[:3]
+        state = read(Path(path))
+        epochs = f"{state['epoch']} epoch{'' if state['epoch'] == 1 else 's'}"
+        return name, cls(Path(path), how or f"{epochs} from {state['config']['start'] or 'random'} weights")
+
+
+def accuracy(trained: Mapping[str, Trained], data: Sequence[Path], folds: str, limit: int | None) -> dict[str, Any]:
     """Our evaluation of every trained recipe, through the shipped detector and the recipe's alignment."""
     (faces,) = find_sets(data, None, parse_folds(folds), limit)
     out = {}
     with FaceDetector(threads=1) as detector:
-        for name, path in trained.items():
+        for name, (path, _) in trained.items():
             print(f"{name}: evaluating", file=sys.stderr, flush=True)
             estimator = CheckpointEstimator(path, "auto")
             found = judge(estimator, faces.crops(estimator.spec, detector))
@@ -156,23 +170,34 @@ def _costs(report: BenchReport) -> list[dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=recipes(), default=recipes(), help="recipes to compare")
-    parser.add_argument("--trained", nargs="+", default=[], metavar="NAME=CHECKPOINT", help="weights at hand")
+    parser.add_argument(
+        "--trained",
+        nargs="+",
+        default=[],
+        metavar="NAME=CHECKPOINT[=HOW]",
+        help="weights at hand, and how they were trained where the checkpoint does not tell",
+    )
+    parser.add_argument("--costs", type=Path, metavar="JSON", help="take times and sizes from this earlier result")
     parser.add_argument("--data", nargs="+", type=Path, default=[], help="UTKFace: folders and zips to evaluate on")
     parser.add_argument("--folds", default="1")
     parser.add_argument("--limit", type=int, help="only so many pictures, evenly spread")
     parser.add_argument("--seconds", type=float, default=10.0, help="time on each network")
     parser.add_argument("--save", type=Path, help="JSON file to write; the table goes beside it")
     options = parser.parse_args()
-    trained = {name: Path(path) for name, _, path in (item.partition("=") for item in options.trained)}
+    trained = dict(Trained.parse(text) for text in options.trained)
     if unknown := sorted(set(trained) - set(options.only)):
         parser.error(f"--trained names no recipe that is compared: {', '.join(unknown)}")
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        result = measure(options.only, trained, options.seconds, Path(folder))
+    if options.costs:
+        result = json.loads(options.costs.read_text(encoding="utf-8"))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            result = measure(options.only, options.seconds, Path(folder))
     if trained and options.data:
         result["evaluated"] = {"folds": options.folds, "limit": options.limit}
         for name, figures in accuracy(trained, options.data, options.folds, options.limit).items():
-            result["recipes"][name] |= {"ours": figures, "checkpoint_sha256": sha256_file(trained[name])}
+            known = {"trained": trained[name].how, "checkpoint_sha256": sha256_file(trained[name].path)}
+            result["recipes"][name] |= {"ours": figures, **known}
     if options.save:
         with atomic_path(options.save) as temporary:
             temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

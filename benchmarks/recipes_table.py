@@ -43,7 +43,7 @@ def _row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
         f"{row['fp32']['ms']:.2f} ms",
         f"1/{times:.1f}" if times >= 1 else f"{1 / times:.1f} ×",
         f"{row['int8']['ms']:.2f} ms" if row["int8"] else "",
-        f"{row['epochs']} epochs from {row['start']} weights" if row["epochs"] else "no",
+        row.get("trained", "no"),
         _ours(row.get("ours")),
         row["published"] or "",
     )

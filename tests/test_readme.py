@@ -63,7 +63,21 @@ def test_the_figures_in_sentences_are_those_of_the_results() -> None:
     """Those in tables are ``benchmarks.report``'s care."""
     agreement = result("detector_agreement")["parts"]["all"]
     named = [percent(agreement[key]) for key in ("recall", "precision", "landmark_error", "teacher_error")]
-    assert [figure for figure in named if figure not in README] == []
+    honesty = shipped_honesty()
+    errors = [f"{honesty[head]['ece']:.3f}" for head in ("gender", "race")]
+    calibrated = [percent(honesty["age"]["coverage90"]), *errors]
+    recalls = result("evaluate_utkface")["race_recalls"]
+    weakest = min(recalls, key=recalls.get)
+    assert [figure for figure in named + calibrated if figure not in README] == []
+    assert f'The weakest class is "{weakest}": {percent(recalls[weakest])}' in README
+
+
+def shipped_honesty() -> dict[str, Any]:
+    """How honest the shipped network is on UTKFace fold 1, the only one in its file."""
+    report = result("honesty_utkface")
+    ((judged,),) = (found.values() for found in report["results"].values())
+    honesty: dict[str, Any] = judged["honesty"]
+    return honesty
 
 
 def test_the_figures_belong_to_the_shipped_weights() -> None:
@@ -71,6 +85,10 @@ def test_the_figures_belong_to_the_shipped_weights() -> None:
     parity, bench = result("parity_attributes"), result("bench_precision")
     attributes, detector = (sha256_file(shipped / f"{name}.onnx") for name in ("attributes", "detector"))
     assert {result(name)["model_sha256"] for name in ("evaluate_utkface", "evaluate_fairface")} == {attributes}
+    by_fairface = {result(f"evaluate_{data}_by_fairface")["model_sha256"] for data in ("utkface", "fairface")}
+    assert by_fairface == {sha256_file(shipped / "attributes-fairface.onnx")}
+    honest = [model["sha256"] for data in ("utkface", "fairface") for model in result(f"honesty_{data}")["models"]]
+    assert honest == [attributes] * 2
     assert result("detector_agreement")["model"]["sha256"] == detector
     assert parity["reference_sha256"] == bench["rows"][0]["sha256"] == attributes
     assert bench["rows"][1]["sha256"] == parity["candidates"][0]["sha256"]

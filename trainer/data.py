@@ -17,6 +17,7 @@ from edgeface.datasets import FaceSet, LabelledFace, find_faces, in_folds
 from edgeface.errors import DataError
 from edgeface.metrics import AGE_INTERVALS, Labels
 from edgeface.pipeline.detect import FaceDetector, shipped_model
+from edgeface.runtime.base import REFERENCE_RUNTIME
 from trainer.config import Config
 from trainer.crops import Crops, Cut, Progress, Stack, cached_crops, cached_masks
 from trainer.losses import Targets
@@ -127,7 +128,11 @@ def cut_of(config: Config) -> Cut:
     path = Path(config.detector) if config.detector else shipped_model("detector.onnx")
     if not path.is_file():
         raise DataError(f"no detector at `{path}`: crops are cut with its landmarks; name one with --set detector=FILE")
-    return Cut(lambda: FaceDetector(path, threads=1), sha256_file(path), config.alignment, config.input_size)
+
+    def detector() -> FaceDetector:  # the cache's key knows no run time
+        return FaceDetector(path, threads=1, runtime=REFERENCE_RUNTIME)
+
+    return Cut(detector, sha256_file(path), config.alignment, config.input_size)
 
 
 def read_names(path: str | os.PathLike[str]) -> frozenset[str]:

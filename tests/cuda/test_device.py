@@ -23,7 +23,7 @@ from edgeface.pipeline.track import IouTracker
 from edgeface.runtime.cuda_driver import Driver
 from edgeface.runtime.owner import Owner
 from tests.cuda import emulated
-from tests.cuda.test_pipeline import DETECTOR, NETWORK, PORTRAITS, engine
+from tests.cuda.pipelines import DETECTOR, NETWORK, PORTRAITS, engine
 
 
 class NoDriver(Driver):

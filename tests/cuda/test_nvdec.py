@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,9 @@ from edgeface.pipeline.source_nvdec import surface_of, surfaces
 from edgeface.runtime.cuda_context import Context, PinnedBuffer
 from edgeface.runtime.ledger import NO_UPLOAD
 from tests.cli.conftest import Cli, cli  # noqa: F401
-from tests.cuda import emulated
+from tests.cuda.pipelines import PORTRAITS, by_cpu, open_pipeline
 from tests.cuda.test_device import EmulatedDriver, NoDriver
 from tests.cuda.test_frames import Capsule, Interface
-from tests.cuda.test_pipeline import PORTRAITS, by_cpu, open_pipeline
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +104,6 @@ def test_a_frame_on_the_host_is_no_surface(clip: Path) -> None:
         surface_of(frame)
     with pytest.raises(ImageError, match="found one in the host's memory"):
         surface_of(frame.reformat(format="nv12"))
-
-
-@pytest.fixture
-def context() -> Iterator[Context]:
-    with emulated.context() as made:
-        yield made
-    assert emulated.alive() == 0
 
 
 def codec(picture: np.ndarray, context: Context) -> Any:

@@ -19,7 +19,7 @@ from edgeface.runtime.cuda_stream import Stream
 from edgeface.runtime.ledger import DOWN, LAUNCH, UP, WAIT
 from edgeface.runtime.ort_device import OrtCall, OrtDeviceEngine, gpu_provider
 from tests.cuda import emulated
-from tests.cuda.test_pipeline import DETECTOR, NETWORK, PORTRAITS, assert_same, by_cpu
+from tests.cuda.pipelines import DETECTOR, NETWORK, PORTRAITS, assert_same, by_cpu
 
 
 class BoundCall:

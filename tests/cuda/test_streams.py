@@ -24,8 +24,8 @@ from edgeface.pipeline.track import IouTracker
 from edgeface.runtime.ledger import UP
 from edgeface.types import Frame, Image
 from tests.cuda import emulated
+from tests.cuda.pipelines import PORTRAITS
 from tests.cuda.test_device import emulated_parts
-from tests.cuda.test_pipeline import PORTRAITS
 
 PIXELS = np.zeros((2, 2, 3), np.uint8)
 
