@@ -114,7 +114,7 @@ class Faces(_Rows):
 class Attributes(_Rows):
     """What the network says of each face.
 
-    ``age`` and ``age_std`` float32 ``[N]`` years (expectation and standard deviation of the age distribution);
+    ``age`` and ``age_std`` float32 ``[N]`` years (calibrated expectation and spread of the age distribution);
     ``gender`` float32 ``[N, 2]`` and ``race`` float32 ``[N, 5]`` probabilities in the spec's label order. NaN is what a
     network without the head says.
     """

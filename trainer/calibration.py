@@ -1,8 +1,8 @@
 """Answers that mean what they say: temperatures, the width of the age interval, and odds of races, from held-out faces.
 
-Everything is fitted on what a network *answers* (probabilities, ages and their spread), since the logarithm of a
-softmax is its logits up to a constant; so any artefact can be judged and fitted alike. ``trainer.heads.Answer`` puts
-the result into the exported graph.
+Probabilities and the age's spread are fitted on what a network *answers*, since the logarithm of a softmax is its
+logits up to a constant; the age's own temperature needs the distribution behind it. ``trainer.heads.Answer`` puts the
+result into the exported graph.
 Temperature: Guo et al., "On calibration of modern neural networks", ICML 2017. Width of the age interval: the split
 conformal quantile of scaled residuals, Lei et al., "Distribution-free predictive inference for regression", JASA 2018.
 """
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from trainer.config import Config
     from trainer.data import Samples
 
 Number = TypeVar("Number", bound=Any)
@@ -40,6 +41,8 @@ _TYPICAL_STD = 5.0
 """Years, near the middle of what networks answer, so that scale and power hardly depend on each other."""
 _LOG_RANGE = log(8.0)
 """Scales and temperatures are sought between an eighth and eight."""
+_AGE_TEMPERATURES = (0.25, 4.0)
+"""Below, the age is the likeliest year, which jumps with the least noise."""
 _BIAS_STEP = 0.02
 _MOST_STEPS = 1000
 
@@ -48,11 +51,14 @@ _MOST_STEPS = 1000
 class Calibration:
     """What is done to raw answers; the default does nothing.
 
+    The age is the expectation of its distribution at ``age_temperature``: 1 has the least squared error, less moves it
+    towards the distribution's mode, and on the way, near its median, lies the least absolute error.
     ``age_std`` becomes ``age_std_scale`` · 5 · (age_std / 5) ** ``age_std_power`` years: a power above 1 tells sure and
     unsure answers further apart. Probabilities are ``softmax(logits / gender_temperature)`` and
     ``softmax((logits + race_bias) / race_temperature)``: which class wins depends on ``race_bias`` alone.
     """
 
+    age_temperature: float = 1.0
     age_std_scale: float = 1.0
     age_std_power: float = 1.0
     gender_temperature: float = 1.0
@@ -60,10 +66,14 @@ class Calibration:
     race_bias: tuple[float, ...] = (0.0,) * len(RACES)
 
     def __post_init__(self) -> None:
-        positive = (self.age_std_scale, self.age_std_power, self.gender_temperature, self.race_temperature)
+        positive = (self.age_std_scale, self.age_std_power, *self._temperatures)
         if not all(0 < value < float("inf") for value in positive) or len(self.race_bias) != len(RACES):
             wanted = f"expected scale, power and temperatures above 0 and {len(RACES)} race biases"
             raise ConfigError(f"calibration: {wanted}, found {self}")
+
+    @property
+    def _temperatures(self) -> tuple[float, ...]:
+        return self.age_temperature, self.gender_temperature, self.race_temperature
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint and for the spec's training notes."""
@@ -72,7 +82,7 @@ class Calibration:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Calibration:
         """The reverse of ``to_dict``; keys that are missing keep their default."""
-        names = ("age_std_scale", "age_std_power", "gender_temperature", "race_temperature")
+        names = ("age_temperature", "age_std_scale", "age_std_power", "gender_temperature", "race_temperature")
         values = {key: raw[key] for key in names if key in raw}
         return cls(**values, race_bias=tuple(raw.get("race_bias", cls.race_bias)))
 
@@ -88,17 +98,52 @@ def fit_calibration(
     net: nn.Module, samples: Samples, rows: NDArray[np.int64], device: torch.device, race_floor: float = 0.0
 ) -> Calibration:
     """Calibration of a network on the faces ``rows`` of ``samples``, which it must not have been trained on."""
-    from trainer.evaluate import attributes_of
-
     if not len(rows):
         return Calibration()
-    return fit_answers(
-        attributes_of(net, samples.pixels[rows], device, Calibration()), samples.labels(rows), race_floor
-    )
+    return fit_network(net, samples.pixels[rows], samples.labels(rows), device, race_floor)
+
+
+def fit_network(
+    net: nn.Module, pixels: NDArray[np.uint8], labels: Labels, device: torch.device, race_floor: float = 0.0
+) -> Calibration:
+    """Calibration of a network on crops uint8 ``[N, S, S, 3]``, which it must not have been trained on."""
+    from trainer.evaluate import age_logits_of, attributes_of
+
+    temperature = 1.0
+    if (raw := age_logits_of(net, pixels, device)) is not None:
+        temperature = fit_age_temperature(raw, labels, net.config)  # type: ignore[arg-type]
+    answers = attributes_of(net, pixels, device, Calibration(age_temperature=temperature))
+    return replace(fit_answers(answers, labels, race_floor), age_temperature=temperature)
+
+
+def fit_age_temperature(raw: NDArray[np.float32], labels: Labels, config: Config) -> float:
+    """The temperature of the ages' raw outputs ``[N, K]`` whose ages err by the fewest years.
+
+    Where only age intervals are known (FairFace), the years beyond the interval count.
+    """
+    import torch
+
+    from trainer.heads import age_answer
+
+    exact, censored = np.isfinite(labels.age), labels.interval >= 0
+    known = exact if np.count_nonzero(exact) >= _FEWEST else censored
+    if config.age_head == "regression" or np.count_nonzero(known) < _FEWEST:
+        return 1.0
+    ends = np.array(AGE_INTERVALS, np.float64)[labels.interval] + (0.0, 1.0)
+    low, high = (np.where(exact, labels.age, end)[known] for end in ends.T)
+    said = torch.from_numpy(raw[known])
+
+    def error(temperature: float) -> float:
+        age = age_answer(said, config, temperature)[0].numpy()
+        return float(np.maximum(np.maximum(low - age, age - high), 0).mean())
+
+    return float(np.clip(_least(error), *_AGE_TEMPERATURES))
 
 
 def fit_answers(answers: Attributes, labels: Labels, race_floor: float = 0.0) -> Calibration:
-    """Calibration of uncalibrated answers. A head that is absent (NaN) or has few labels stays as it is.
+    """Calibration of uncalibrated answers, their ages being as they are.
+
+    A head that is absent (NaN) or has few labels stays as it is.
 
     ``race_floor`` (0…1) is the recall that every race is to reach; 0 leaves the odds as they are. It costs accuracy:
     biases are raised in small steps, always that of the race that is recalled least.
@@ -112,17 +157,6 @@ def fit_answers(answers: Attributes, labels: Labels, race_floor: float = 0.0) ->
         gender_temperature=_temperature(_logits(answers.gender), labels.gender),
         race_temperature=_temperature(_logits(answers.race) + bias, labels.race),
         race_bias=tuple(float(value) for value in bias.round(4)),
-    )
-
-
-def calibrated(answers: Attributes, calibration: Calibration) -> Attributes:
-    """Uncalibrated answers with ``calibration`` applied, as ``trainer.heads.Answer`` does inside the graph."""
-    race = _logits(answers.race) + np.array(calibration.race_bias)
-    return replace(
-        answers,
-        age_std=calibration.spread(answers.age_std),
-        gender=_softmax(_logits(answers.gender) / calibration.gender_temperature),
-        race=_softmax(race / calibration.race_temperature),
     )
 
 

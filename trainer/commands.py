@@ -100,6 +100,7 @@ def calibrate(
 ) -> None:
     """Fit temperatures, the age interval's width and race odds on held-out faces, and keep them in the checkpoint.
 
+    The age's temperature moves it within its distribution to where it errs by the fewest years.
     What is exported from it then answers calibrated. Prints the calibration and the figures before and after as JSON.
     """
     from edgeface import datasets

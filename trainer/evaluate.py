@@ -13,6 +13,7 @@ from torch import nn
 from edgeface import metrics
 from edgeface.types import Attributes
 from trainer.calibration import Calibration
+from trainer.config import Config
 from trainer.data import SOURCES, Samples
 from trainer.evaluation.artefacts import filled
 from trainer.heads import Answer
@@ -37,6 +38,17 @@ def attributes_of(
     if not parts:
         return Attributes.empty()
     return filled(dict(zip(names, (np.concatenate(column) for column in zip(*parts)))), len(pixels))
+
+
+def age_logits_of(net: nn.Module, pixels: NDArray[np.uint8], device: torch.device) -> NDArray[np.float32] | None:
+    """The age head's raw output float32 ``[N, K]`` for crops uint8 ``[N, S, S, 3]``; ``None`` without such a head."""
+    config: Config = net.config  # type: ignore[assignment]
+    if "age" not in config.tasks or not len(pixels):
+        return None
+    net.eval()
+    with torch.inference_mode():
+        batches = (torch.from_numpy(pixels[start : start + _BATCH]) for start in range(0, len(pixels), _BATCH))
+        return np.concatenate([net(crops.to(device))["age"].float().cpu().numpy() for crops in batches])
 
 
 def answers_of(net: nn.Module, pixels: NDArray[np.uint8], device: torch.device) -> metrics.Answers:

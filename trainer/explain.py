@@ -97,7 +97,8 @@ def _answers(net: AttributeNet, task: str, raw: Tensor) -> Tensor:
     """Raw outputs ``[N, K]`` as what is explained: age ``[N, 1]`` in years, or calibrated logits ``[N, classes]``."""
     fitted = net.calibration
     if task == "age":
-        return raw if net.config.age_head == "regression" else age_answer(raw, net.config)[0][:, None]
+        regressed = net.config.age_head == "regression"
+        return raw if regressed else age_answer(raw, net.config, fitted.age_temperature)[0][:, None]
     if task == "gender":
         return gender_logits(raw, net.config) / fitted.gender_temperature
     return (raw - net.race_log_weights + torch.tensor(fitted.race_bias, device=raw.device)) / fitted.race_temperature

@@ -62,9 +62,15 @@ def head_of(task: str, config: Config) -> Head:
     return kinds[chosen]
 
 
-def age_answer(raw: Tensor, config: Config) -> tuple[Tensor, Tensor]:
-    """Raw age output ``[N, K]`` → age and its standard deviation, float32 ``[N]`` years each."""
-    age, std = head_of("age", config).answer(raw.float(), config)
+def age_answer(raw: Tensor, config: Config, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Raw age output ``[N, K]`` → age and its standard deviation, float32 ``[N]`` years each.
+
+    ``temperature`` divides the logits of the age, not of its spread; a head that answers a number has none.
+    """
+    answer = head_of("age", config).answer
+    age, std = answer(raw.float(), config)
+    if temperature != 1 and config.age_head != "regression":
+        age = answer(raw.float() / temperature, config)[0]
     return age, std
 
 
@@ -189,7 +195,7 @@ class Answer(nn.Module):
         """
         logits, fitted, answers = self.net(crops), self.calibration, []
         if "age" in logits:
-            age, std = age_answer(logits["age"], self.config)
+            age, std = age_answer(logits["age"], self.config, fitted.age_temperature)
             answers += [age, fitted.spread(std)]
         if "gender" in logits:
             answers.append(torch.softmax(gender_logits(logits["gender"], self.config) / fitted.gender_temperature, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,15 +14,12 @@ from edgeface.errors import ConfigError
 from edgeface.metrics import AGE_INTERVALS, Labels, age_interval, recalls
 from edgeface.reliability import age_coverage
 from edgeface.types import Attributes
-from trainer.calibration import Calibration, calibrated, fit_answers
+from tests.trainer.calibrated import calibrated, softmax
+from trainer.calibration import Calibration, fit_age_temperature, fit_answers
+from trainer.config import Config
 
 COUNT = 4000
 NOTHING = Labels(np.full(COUNT, np.nan), np.full(COUNT, -1), np.full(COUNT, -1), np.full(COUNT, -1))
-
-
-def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def drawn(probabilities: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -103,6 +101,52 @@ def test_the_temperature_does_not_change_who_wins(honest: tuple[Attributes, Labe
     assert (hot.race.argmax(axis=1) == calibrated(answers, biased).race.argmax(axis=1)).all()
 
 
+def skewed_ages() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Distributions over 101 years with a long tail upwards, float32 ``[2000, 101]`` logits, and an age from each."""
+    rng = np.random.default_rng(3)
+    years, start = np.arange(101), rng.integers(5, 60, 2000)[:, None]
+    logits = np.where(years < start, -12.0, -(years - start) / rng.uniform(3, 15, (2000, 1)))
+    return logits.astype(np.float32), drawn(softmax(logits), rng)
+
+
+def years_off(logits: NDArray[np.float32], age: NDArray[Any], temperature: float) -> float:
+    said = (softmax(logits / temperature) * np.arange(101)).sum(axis=1)
+    return float(np.abs(said - age).mean())
+
+
+def test_the_age_is_taken_where_it_errs_by_the_fewest_years() -> None:
+    logits, age = skewed_ages()
+    labels = Labels(age.astype(float), np.full(2000, -1), np.full(2000, -1), np.full(2000, -1))
+    fitted = fit_age_temperature(logits, labels, Config())
+    best = min(years_off(logits, age, temperature) for temperature in np.arange(0.25, 2, 0.05))
+    assert 0.25 < fitted < 0.95  # the median of a skewed distribution lies between its mode and its mean
+    assert years_off(logits, age, fitted) == pytest.approx(best, abs=0.01)
+    assert years_off(logits, age, fitted) < years_off(logits, age, 1.0) - 0.1
+    median = (softmax(logits).cumsum(axis=1) < 0.5).sum(axis=1)
+    assert np.abs(median - age).mean() == pytest.approx(best, abs=0.1)
+
+
+def test_the_age_keeps_its_temperature_where_it_has_none_or_too_few_labels() -> None:
+    logits, age = skewed_ages()
+    unknown = np.full(2000, -1)
+    labels = Labels(age.astype(float), unknown, unknown, unknown)
+    assert fit_age_temperature(logits[:, :1], labels, Config(age_head="regression")) == 1
+    few = np.arange(40)
+    assert fit_age_temperature(logits[few], labels[few], Config()) == 1
+    assert fit_age_temperature(logits, Labels(np.full(2000, np.nan), unknown, unknown, unknown), Config()) == 1
+
+
+def test_age_intervals_alone_also_place_the_age() -> None:
+    logits, age = skewed_ages()
+    intervals, unknown = age_interval(age.astype(float)), np.full(2000, -1)
+    fitted = fit_age_temperature(logits, Labels(np.full(2000, np.nan), intervals, unknown, unknown), Config())
+    hits = {
+        temperature: (age_interval((softmax(logits / temperature) * np.arange(101)).sum(axis=1)) == intervals).mean()
+        for temperature in (1.0, fitted)
+    }
+    assert fitted < 1 and hits[fitted] > hits[1.0]
+
+
 def test_few_labels_and_absent_heads_change_nothing(honest: tuple[Attributes, Labels]) -> None:
     answers, labels = honest
     assert fit_answers(answers, NOTHING) == Calibration()
@@ -122,6 +166,7 @@ def test_few_labels_and_absent_heads_change_nothing(honest: tuple[Attributes, La
 
 def test_a_calibration_survives_storage_and_refuses_nonsense() -> None:
     some = Calibration(
+        age_temperature=0.6,
         age_std_scale=1.3,
         age_std_power=1.2,
         gender_temperature=1.1,
@@ -132,5 +177,7 @@ def test_a_calibration_survives_storage_and_refuses_nonsense() -> None:
     assert Calibration.from_dict({}) == Calibration()
     with pytest.raises(ConfigError, match="expected scale, power and temperatures above 0 and 5 race biases"):
         Calibration(age_std_scale=0.0)
+    with pytest.raises(ConfigError, match="temperatures above 0"):
+        Calibration(age_temperature=-1.0)
     with pytest.raises(ConfigError, match="5 race biases"):
         Calibration(race_bias=(0.0, math.inf))

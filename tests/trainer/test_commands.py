@@ -17,11 +17,12 @@ from edgeface.artifact import model_spec  # noqa: E402
 from edgeface.errors import ArtifactError, ConfigError, DataError  # noqa: E402
 from edgeface.export import export_onnx  # noqa: E402
 from tests.fixtures import tiny_detector, tiny_model  # noqa: E402, F401
+from tests.trainer.calibrated import calibrated, softmax  # noqa: E402
 from tests.trainer.people import make_fairface, make_people  # noqa: E402
 from trainer import commands  # noqa: E402
-from trainer.calibration import Calibration, calibrated  # noqa: E402
+from trainer.calibration import Calibration  # noqa: E402
 from trainer.config import Config  # noqa: E402
-from trainer.evaluate import attributes_of  # noqa: E402
+from trainer.evaluate import age_logits_of, attributes_of  # noqa: E402
 from trainer.evaluation.artefacts import names_of, open_artefact  # noqa: E402
 from trainer.evaluation.data import find_sets  # noqa: E402
 from trainer.evaluation.recalibrate import recalibrate, take_calibration  # noqa: E402
@@ -83,6 +84,7 @@ def test_the_program_answers_as_its_checkpoint(checkpoint: Path, tmp_path: Path)
 def test_a_calibration_is_part_of_the_exported_graph(tmp_path: Path) -> None:
     net = build_net(SMALL).eval()
     fitted = Calibration(
+        age_temperature=0.5,
         age_std_scale=1.3,
         age_std_power=1.2,
         gender_temperature=0.7,
@@ -95,6 +97,10 @@ def test_a_calibration_is_part_of_the_exported_graph(tmp_path: Path) -> None:
     crops = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     wanted = calibrated(attributes_of(net, crops, torch.device("cpu"), Calibration()), fitted)
     found = open_artefact(tmp_path / "model.onnx").from_crops(crops)
+    raw = age_logits_of(net, crops, torch.device("cpu"))
+    assert raw is not None
+    ages = (softmax(raw.astype(np.float64) / 0.5) * np.arange(101)).sum(axis=1)
+    assert found.age == pytest.approx(ages, rel=1e-3) and np.abs(ages - wanted.age).max() > 0.01
     assert found.age_std == pytest.approx(wanted.age_std, rel=1e-3)
     assert found.gender == pytest.approx(wanted.gender, abs=1e-4) and found.race == pytest.approx(wanted.race, abs=1e-4)
 
@@ -109,7 +115,9 @@ def test_calibrating_changes_the_answers_that_are_exported(people: Path, tmp_pat
     assert fitted.age_std_scale != 1 and fitted.gender_temperature != 1
     assert told["figures"]["utkface"]["after"]["coverage90"] == pytest.approx(0.9, abs=0.02)
     after = open_artefact(tmp_path / "new.pt", "cpu").from_crops(np.full((1, 32, 32, 3), 90, np.uint8))
-    assert after.age == pytest.approx(before.age)
+    assert fitted.age_temperature != 1 and after.age != pytest.approx(before.age, rel=1e-6)
+    shown = told["figures"]["utkface"]
+    assert shown["after"]["age_mae"] < shown["before"]["age_mae"]
     assert after.age_std == pytest.approx(fitted.spread(before.age_std), rel=1e-5)
 
 

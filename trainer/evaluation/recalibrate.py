@@ -11,12 +11,11 @@ import torch
 
 from edgeface.artifact import atomic_path
 from edgeface.errors import ConfigError
-from edgeface.labelled import LabelledCrops
 from edgeface.metrics import Labels
 from edgeface.pipeline.chips import Detector
 from edgeface.types import Attributes
 from trainer import checkpoint as checkpoints
-from trainer.calibration import Calibration, calibrated, fit_answers
+from trainer.calibration import Calibration, fit_network
 from trainer.evaluate import attributes_of
 from trainer.evaluation.artefacts import CheckpointEstimator
 from trainer.evaluation.data import JudgedSet
@@ -38,15 +37,15 @@ def recalibrate(
     """
     estimator = CheckpointEstimator(checkpoint, device)
     _refuse_trained(sets, estimator.config.train_folds)
-    parts: dict[str, tuple[Attributes, Labels]] = {}
-    for item in sets:
-        cut: LabelledCrops = item.crops(estimator.spec, detector)
-        parts[item.name] = (attributes_of(estimator.net, cut.pixels, estimator.device, Calibration()), cut.labels)
-    fitted = fit_answers(*_joined(list(parts.values())), race_floor)
+    net, place = estimator.net, estimator.device
+    cuts = {item.name: item.crops(estimator.spec, detector) for item in sets}
+    pixels = np.concatenate([cut.pixels for cut in cuts.values()])
+    fitted = fit_network(net, pixels, _joined([cut.labels for cut in cuts.values()]), place, race_floor)
     _write(checkpoint, fitted, out)
+    steps = {"before": Calibration(), "after": fitted}
     told = {
-        name: {"before": _told(said, labels), "after": _told(calibrated(said, fitted), labels)}
-        for name, (said, labels) in parts.items()
+        name: {step: _told(attributes_of(net, cut.pixels, place, used), cut.labels) for step, used in steps.items()}
+        for name, cut in cuts.items()
     }
     return {"checkpoint": str(out), "calibration": fitted.to_dict(), "figures": plain(told)}
 
@@ -81,20 +80,16 @@ def _refuse_trained(sets: Sequence[JudgedSet], trained: Sequence[int]) -> None:
         raise ConfigError(f"{found}; calibrate on others with --folds, or take another run's calibration with --like")
 
 
-def _joined(parts: Sequence[tuple[Attributes, Labels]]) -> tuple[Attributes, Labels]:
-    said, labels = zip(*parts)
-    heads = ("age", "age_std", "gender", "race")
+def _joined(parts: Sequence[Labels]) -> Labels:
     columns = ("age", "interval", "gender", "race")
-    return (
-        Attributes(*(np.concatenate([getattr(part, name) for part in said]) for name in heads)),
-        Labels(*(np.concatenate([getattr(part, name) for part in labels]) for name in columns)),
-    )
+    return Labels(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
 
 
 def _told(said: Attributes, labels: Labels) -> dict[str, Any]:
     found = figures(said, labels)
     honest = found["honesty"]
     return {
+        "age_mae": found["age"].get("mae"),
         "coverage90": honest["age"]["coverage90"],
         "coverage90_groups": honest["age"]["groups"],
         "gender_ece": honest["gender"]["ece"],
