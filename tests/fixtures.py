@@ -29,6 +29,12 @@ def tiny_spec(**changes: Any) -> ModelSpec:
     return dataclasses.replace(spec, **changes)
 
 
+def convolutions(model: Path) -> list[str]:
+    """Names of a model's convolutions from its input on; every export numbers them anew."""
+    onnx = pytest.importorskip("onnx", reason="the extra `dev` is not installed")
+    return [node.name for node in onnx.load(str(model)).graph.node if node.op_type == "Conv"]
+
+
 def write_tiny_model(path: Path, spec_json: str | None = None, heads: Iterable[str] = tuple(_OUTPUTS)) -> Path:
     """An attribute network: the brighter the older, the redder the likelier female, races by colour.
 

@@ -17,7 +17,7 @@ from edgeface.quantization.ranges import Ranges, activation_ranges
 from edgeface.quantize import quantize
 from edgeface.runtime.base import Feed, open_backend
 from edgeface.spec import ModelSpec, PrecisionSpec
-from tests.fixtures import tiny_spec, write_tiny_model
+from tests.fixtures import convolutions, tiny_spec, write_tiny_model
 from tests.quantization.conftest import Graph
 
 onnx = pytest.importorskip("onnx", reason="the extra `quantize` is not installed")
@@ -100,7 +100,7 @@ def test_tensorrt_gets_symmetric_signed_integers_per_channel(
 
 
 def test_the_spec_records_what_was_done(attributes: Path, attribute_ranges: Ranges, tmp_path: Path) -> None:
-    layer = "node_Conv_494"
+    layer = convolutions(attributes)[-5]
     path = quantize(
         attributes,
         tmp_path / "int8.onnx",

@@ -12,6 +12,7 @@ from edgeface.quantization.ranges import Ranges, activation_ranges
 from edgeface.quantization.search import SearchResult, search
 from edgeface.quantize import quantize
 from edgeface.runtime.base import Feed, open_backend
+from tests.fixtures import convolutions
 from tests.quantization.conftest import Graph
 
 pytest.importorskip("onnx", reason="the extra `quantize` is not installed")
@@ -107,6 +108,7 @@ def test_a_bad_range_is_found_on_the_real_network(
     """The first layer's input clipped to a tenth: only that layer has to go back to float."""
     import dataclasses
 
+    first = convolutions(attributes)[0]
     low, high = attribute_ranges["div"]
     spoilt = dataclasses.replace(attribute_ranges, bounds={**attribute_ranges, "div": (low / 10, high / 10)})
     with open_backend(attributes, 1) as backend:
@@ -120,8 +122,8 @@ def test_a_bad_range_is_found_on_the_real_network(
     assert judge_of(attributes, spoilt, judge) > 2 * healthy
     result = search(attributes, spoilt, judge, 1.5 * healthy, "tensorrt", max_layers=3)
     assert result.held
-    assert next(iter(result.sensitivity)) == "node_Conv_444"
-    assert result.keep_float == ("node_Conv_444",)
+    assert next(iter(result.sensitivity)) == first
+    assert result.keep_float == (first,)
 
 
 def judge_of(model: Path, ranges: Ranges, judge: object) -> float:
