@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -99,10 +100,24 @@ for _command, _example in calibration.COMMANDS:
 app.add_typer(_calibration, name="calibration")
 
 
+class _Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM.
+
+    Not KeyboardInterrupt itself: one that passes through an ``exec`` of text, as a dataclass's definition is, makes
+    CPython 3.11 under ``python -m`` die by SIGINT in the end, though it was caught (``unhandled_keyboard_interrupt``).
+    """
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Stopped
+
+
 def main() -> None:
     """Entry point of the console script."""
     # Services and schedulers stop a process by SIGTERM, which would otherwise skip all clearing up.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored
+        signal.signal(signal.SIGINT, _stop)
     app(prog_name="edgeface")
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import typer
 
 from edgeface import __version__
 from edgeface.cli import main
 from edgeface.errors import SinkError
-from tests.cli.conftest import Cli, run_command
+from tests.cli.conftest import ROOT, Cli, run_command
 from tests.cli.test_startup import VERBS
 
 
@@ -48,6 +54,26 @@ def test_errors_become_exit_codes(
         main._guarded(command)()
     assert ended.value.exit_code == code
     assert capsys.readouterr().err == printed
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_inside_a_definition_is_a_stop(tmp_path: Path, number: signal.Signals) -> None:
+    """The signal comes while text is executed, as a dataclass's definition is, and the program runs by ``-m``."""
+    (tmp_path / "stopped_early.py").write_text(
+        f"""
+import signal
+from edgeface.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as a terminal starts it
+main.app = main._guarded(lambda **_: exec("import os, signal; os.kill(os.getpid(), {int(number)})"))
+try:
+    main.main()
+except main.typer.Exit as end:
+    raise SystemExit(end.exit_code)
+"""
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(tmp_path)))}
+    done = subprocess.run([sys.executable, "-m", "stopped_early"], capture_output=True, text=True, env=env, timeout=120)
+    assert (done.returncode, done.stderr) == (130, "stopped\n")
 
 
 def test_a_bug_keeps_its_traceback() -> None:
