@@ -1,6 +1,6 @@
 """Embeddings of labelled pictures by networks that others trained, for ``trainer.probe``: an ONNX file, or dlib's.
 
-Such networks see the whole picture or cut it their own way, so none of this goes through the trainer's crops.
+Such networks see the whole picture, cut it their own way, or take aligned crops, which a recipe's settings describe.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from edgeface.errors import ArtifactError, ImageError, MissingDependencyError
 from edgeface.images import decode_image
 from edgeface.runtime.base import open_backend
 from trainer.config import Config
-from trainer.data import face_sets
+from trainer.data import SOURCES, face_sets, load_samples
 from trainer.soft_labels import EMBEDDING, SoftLabels, stem
 
 Embed = Callable[[Sequence[NDArray[np.uint8]], str], NDArray[np.float32]]
 """Pictures uint8 RGB and the source they are of (of ``trainer.data.SOURCES``) → float32 ``[N, D]``."""
+
+Pictures = Iterator[tuple[str, NDArray[np.uint8]]]
+"""Names and pictures, uint8 ``[H, W, 3]`` RGB."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of pictures done and of all."""
@@ -36,18 +39,21 @@ _FACE = {"utkface": (0.18, 0.22, 0.82, 0.86), "fairface": (0.2, 0.2, 0.8, 0.8), 
 """Left, top, right, bottom of the face in pictures of each source, as fractions of the sides: they are cut about it."""
 
 
-def write_embeddings(config: Config, embed: Embed, out: Path, progress: Progress) -> Path:
-    """``embed`` every readable picture of a recipe's data and write a file with the column "embedding"."""
+def write_embeddings(config: Config, embed: Embed, out: Path, progress: Progress, *, crops: bool = False,
+                     mirror: bool = False) -> Path:  # fmt: skip
+    """``embed`` every readable picture of a recipe's data and write a file with the column "embedding".
+
+    ``crops``: their aligned crops, cut as the recipe says, in place of whole pictures. ``mirror``: left to right.
+    """
     names: list[str] = []
     vectors: list[NDArray[np.float32]] = []
-    sources = face_sets(config)
-    total = sum(len(item.faces) for sets in sources.values() for item in sets)
-    for source, sets in sources.items():
-        for item in sets:
-            for batch in _batches(_pictures(item)):
-                names += [stem(name) for name, _ in batch]
-                vectors.append(embed([picture for _, picture in batch], source))
-                progress(len(names), total)
+    total, pictures = _crops(config) if crops else _whole(config)
+    for source, found in pictures:
+        for batch in _batches(found):
+            names += [stem(name) for name, _ in batch]
+            seen = [np.ascontiguousarray(picture[:, ::-1]) if mirror else picture for _, picture in batch]
+            vectors.append(embed(seen, source))
+            progress(len(names), total)
     SoftLabels(tuple(names), {EMBEDDING: np.concatenate(vectors)}).save(out)
     return out
 
@@ -108,7 +114,23 @@ def _dlib() -> tuple[Any, Path]:
     return dlib, Path(found.origin).parent / "models"
 
 
-def _pictures(faces: FaceSet) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def _whole(config: Config) -> tuple[int, Iterator[tuple[str, Pictures]]]:
+    """How many pictures a recipe has, and they by source and set."""
+    sources = face_sets(config)
+    total = sum(len(item.faces) for sets in sources.values() for item in sets)
+    return total, ((source, _pictures(item)) for source, sets in sources.items() for item in sets)
+
+
+def _crops(config: Config) -> tuple[int, Iterator[tuple[str, Pictures]]]:
+    """How many crops a recipe has, and they by source."""
+    samples = load_samples(config).samples
+    rows = [(source, np.flatnonzero(samples.source == code)) for code, source in enumerate(SOURCES)]
+    return len(samples), (
+        (source, ((str(samples.name[row]), samples.pixels[row]) for row in here)) for source, here in rows
+    )
+
+
+def _pictures(faces: FaceSet) -> Pictures:
     """Names and pictures of a set, unreadable ones left out."""
     for face, raw in zip(faces.faces, faces.read(face.name for face in faces.faces)):
         try:
@@ -117,8 +139,6 @@ def _pictures(faces: FaceSet) -> Iterator[tuple[str, NDArray[np.uint8]]]:
             continue
 
 
-def _batches(
-    pictures: Iterator[tuple[str, NDArray[np.uint8]]],
-) -> Iterator[list[tuple[str, NDArray[np.uint8]]]]:
+def _batches(pictures: Pictures) -> Iterator[list[tuple[str, NDArray[np.uint8]]]]:
     while batch := list(islice(pictures, _BATCH)):
         yield batch

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,12 @@ from trainer.data import SOURCES, Samples, load_samples
 from trainer.evaluation.artefacts import filled
 from trainer.gradients import backward
 from trainer.heads import make_head
-from trainer.losses import task_losses
+from trainer.losses import Targets, task_losses
 from trainer.soft_labels import EMBEDDING, SoftLabels, stem
 
-_HIDDEN = 512
-_DROPOUT = 0.4
-_EPOCHS = 12
+_DROPOUT = 0.5
+_FAR = 8.0
+"""Standard deviations beyond which a value of a vector is cut off."""
 _BATCH = 256
 _RATE = 1e-3
 _WEIGHT_DECAY = 0.05
@@ -38,59 +39,76 @@ _WEIGHT_DECAY = 0.05
 Say = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Learning:
+    """How probes learn: units of the hidden layer, passes over the pictures, and probes whose answers are averaged."""
+
+    hidden: int = 1024
+    epochs: int = 20
+    members: int = 2
+
+
+DEFAULT = Learning()
+
+
 class Probe(nn.Module):
     """Embeddings ``[N, D]`` → raw outputs by task, through one hidden layer."""
 
-    def __init__(self, width: int, config: Config):
+    def __init__(self, width: int, hidden: int, config: Config):
         super().__init__()
         self.hidden = nn.Sequential(
             nn.Dropout(_DROPOUT / 2),
-            nn.Linear(width, _HIDDEN),
-            nn.BatchNorm1d(_HIDDEN),
+            nn.Linear(width, hidden),
+            nn.BatchNorm1d(hidden),
             nn.ReLU(),
             nn.Dropout(_DROPOUT),
         )
-        self.heads = nn.ModuleDict({task: make_head(task, _HIDDEN, config) for task in config.tasks})
+        self.heads = nn.ModuleDict({task: make_head(task, hidden, config) for task in config.tasks})
 
     def forward(self, vectors: Tensor) -> dict[str, Tensor]:
         hidden = self.hidden(vectors)
         return {task: head(hidden) for task, head in self.heads.items()}
 
 
-def write_soft_labels(config: Config, embeddings: Sequence[Path], out: Path, width: int, say: Say) -> Path:
+def write_soft_labels(config: Config, embeddings: Sequence[Path], out: Path, width: int, say: Say,
+                      mirrored: Sequence[Path] = ()) -> Path:  # fmt: skip
     """``soft_labels`` of a recipe's pictures, from files with a column "embedding", saved as ``out``."""
-    soft_labels(load_samples(config).samples, [SoftLabels.load(path) for path in embeddings], config, width, say).save(
-        out
-    )
+    views = [[SoftLabels.load(path) for path in paths] for paths in (embeddings, mirrored)]
+    soft_labels(load_samples(config).samples, views[0], config, width, say, views[1]).save(out)
     return out
 
 
-def soft_labels(samples: Samples, embeddings: Sequence[SoftLabels], config: Config, width: int, say: Say) -> SoftLabels:
+def soft_labels(samples: Samples, embeddings: Sequence[SoftLabels], config: Config, width: int, say: Say,
+                mirrored: Sequence[SoftLabels] = (), learning: Learning = DEFAULT) -> SoftLabels:  # fmt: skip
     """Answers to the pictures of the recipe's training and validation folds, and their embeddings on ``width`` axes.
 
     Every fold's pictures are answered by heads trained on the other training folds; ``say`` is told how well, fold by
-    fold. Pictures that one of ``embeddings`` lacks are left out; ``width`` 0 leaves the vectors out. Raises
-    ``DataError``.
+    fold. With ``mirrored``, embeddings of the mirrored pictures by the same networks in the same order, heads learn
+    from either and their answers to both are averaged. Pictures that one file lacks are left out; ``width`` 0 leaves
+    the vectors out. Raises ``DataError``.
     """
     config = _plain(config)
     folds = sorted({*config.train_folds, *config.validation_folds})
-    vectors = _vectors(embeddings, samples)
+    views = _views(embeddings, mirrored, samples)
     rows = samples.rows(folds)
-    rows = rows[np.isfinite(vectors[rows]).all(axis=1)]
+    rows = rows[np.isfinite(views[:, rows]).all(axis=(0, 2))]
     training = np.intersect1d(rows, samples.rows(config.train_folds))
     if not len(training):
         raise DataError("the embeddings have none of the recipe's training pictures, going by their names")
-    vectors = (vectors - vectors[training].mean(axis=0)) / (vectors[training].std(axis=0) + 1e-6)
+    if width > views.shape[2]:
+        raise DataError(f"--width: expected at most the {views.shape[2]} dimensions there are, found {width}")
+    views = (views - views[0, training].mean(axis=0)) / (views[0, training].std(axis=0) + 1e-6)
+    views = views.clip(-_FAR, _FAR)
     columns = {task: np.empty((len(samples), size), np.float32) for task, size in _sizes(config).items()}
     for fold in folds:
         here, others = rows[samples.fold[rows] == fold], training[samples.fold[training] != fold]
         if len(here):
-            for task, answer in _answered(vectors, samples, others, here, config).items():
+            for task, answer in _answered(views, samples, others, here, config, learning).items():
                 columns[task][here] = answer
             say(f"fold {fold}: {_score(columns, samples, here)}")
     found = {task: column[rows] for task, column in columns.items()}
     if width:
-        found[EMBEDDING] = _principal(vectors, training, width)[rows]
+        found[EMBEDDING] = _principal(views[0], training, width)[rows]
     return SoftLabels(tuple(stem(str(name)) for name in samples.name[rows]), found)
 
 
@@ -100,6 +118,18 @@ def _plain(config: Config) -> Config:
                                gender_loss="cross-entropy", race_loss="cross-entropy", label_smoothing=0.0,
                                race_class_weights=(1.0,) * len(RACES), class_weighting="fixed", fairness_weight=0.0,
                                soft_labels="", embedding=0, decoder=False)  # fmt: skip
+
+
+def _views(embeddings: Sequence[SoftLabels], mirrored: Sequence[SoftLabels], samples: Samples) -> NDArray[np.float32]:
+    """Each picture's embeddings of all files side by side, as they are and mirrored: ``[1 or 2, N, D]``.
+
+    NaN where a file has none.
+    """
+    views = [_vectors(files, samples) for files in (embeddings, mirrored) if files]
+    if len({view.shape[1] for view in views}) > 1:
+        raise DataError(f"--mirrored: expected the same networks in the same order, {views[0].shape[1]} numbers a "
+                        f"picture, found {views[1].shape[1]}")  # fmt: skip
+    return np.stack(views)
 
 
 def _vectors(files: Sequence[SoftLabels], samples: Samples) -> NDArray[np.float32]:
@@ -114,33 +144,44 @@ def _vectors(files: Sequence[SoftLabels], samples: Samples) -> NDArray[np.float3
 
 def _sizes(config: Config) -> dict[str, int]:
     with torch.no_grad():
-        raw = Probe(1, config).eval()(torch.zeros(1, 1))
+        raw = Probe(1, 1, config).eval()(torch.zeros(1, 1))
     return {task: values.shape[1] for task, values in raw.items()}
 
 
-def _answered(vectors: NDArray[np.float32], samples: Samples, training: NDArray[np.int64], here: NDArray[np.int64],
-              config: Config) -> dict[str, NDArray[np.float32]]:  # fmt: skip
-    """Probabilities by task of the pictures ``here``, by a probe trained on the others in ``training``."""
-    torch.manual_seed(config.seed)
-    random = torch.Generator().manual_seed(config.seed)
-    known, targets = torch.from_numpy(vectors[training]), samples.targets(training)
-    net = Probe(vectors.shape[1], config)
+def _answered(views: NDArray[np.float32], samples: Samples, training: NDArray[np.int64], here: NDArray[np.int64],
+              config: Config, learning: Learning) -> dict[str, NDArray[np.float32]]:  # fmt: skip
+    """Probabilities by task of the pictures ``here``: what probes trained on those in ``training`` say on average."""
+    answers = []
+    known, targets = torch.from_numpy(views[:, training]), samples.targets(training)
+    for member in range(learning.members):
+        net = _trained(known, targets, config, learning, config.seed + member)
+        with torch.inference_mode():
+            raw = [net.eval()(torch.from_numpy(view[here])) for view in views]
+        answers += [{task: torch.softmax(values, dim=1).numpy() for task, values in each.items()} for each in raw]
+    return {task: np.mean([answer[task] for answer in answers], axis=0) for task in answers[0]}
+
+
+def _trained(views: Tensor, targets: Targets, config: Config, learning: Learning, seed: int) -> Probe:
+    """A probe that learned labels from vectors ``[V, N, D]``, each time from one of the ``V`` views of a picture."""
+    torch.manual_seed(seed)
+    random = torch.Generator().manual_seed(seed)
+    net = Probe(views.shape[2], learning.hidden, config)
     optimizer = torch.optim.AdamW(net.parameters(), _RATE, weight_decay=_WEIGHT_DECAY)
-    steps = len(training) // _BATCH
+    count = views.shape[1]
+    steps = count // _BATCH
     if not steps:
-        raise DataError(f"expected {_BATCH} training pictures or more in the other folds, found {len(training)}")
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps * _EPOCHS)
-    for _ in range(_EPOCHS):
-        for batch in torch.randperm(len(training), generator=random)[: steps * _BATCH].reshape(-1, _BATCH):
-            losses = task_losses(net(known[batch]), targets[batch], config)
+        raise DataError(f"expected {_BATCH} training pictures or more in the other folds, found {count}")
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps * learning.epochs)
+    for _ in range(learning.epochs):
+        for batch in torch.randperm(count, generator=random)[: steps * _BATCH].reshape(-1, _BATCH):
+            view = torch.randint(len(views), (_BATCH,), generator=random)
+            losses = task_losses(net(views[view, batch]), targets[batch], config)
             total = torch.stack([getattr(config, f"{task}_weight") * losses[task] for task in config.tasks]).sum()
             optimizer.zero_grad(set_to_none=True)
             backward(total)
             optimizer.step()
             schedule.step()
-    with torch.inference_mode():
-        raw = net.eval()(torch.from_numpy(vectors[here]))
-    return {task: torch.softmax(values, dim=1).numpy() for task, values in raw.items()}
+    return net
 
 
 def _score(columns: dict[str, NDArray[np.float32]], samples: Samples, rows: NDArray[np.int64]) -> str:
@@ -163,8 +204,6 @@ _SHOWN = ("n", "age_mae", "age_interval_within1", "gender_accuracy", "race_accur
 
 def _principal(vectors: NDArray[np.float32], training: NDArray[np.int64], width: int) -> NDArray[np.float32]:
     """The vectors on the first ``width`` principal axes of the training pictures, float32 ``[N, width]``."""
-    if width > vectors.shape[1]:
-        raise DataError(f"--width: expected at most the {vectors.shape[1]} dimensions there are, found {width}")
     known = torch.from_numpy(vectors[training])
     _, axes = torch.linalg.eigh(known.T @ known / len(known))
     return np.asarray(torch.from_numpy(vectors) @ axes[:, -width:].flip(1))

@@ -27,6 +27,10 @@ def embed(
     mean: Annotated[float, typer.Option(help="Taken from each value 0 … 255 for --onnx.")] = 0.0,
     scale: Annotated[float, typer.Option(help="And then multiplied by.")] = 1.0,
     layer: Annotated[str | None, typer.Option(metavar="NAME", help="Output of --onnx; default its first.")] = None,
+    crops: Annotated[
+        bool, typer.Option("--crops", help="Aligned crops as the recipe cuts them, not whole pictures.")
+    ] = False,
+    mirror: Annotated[bool, typer.Option("--mirror", help="The pictures mirrored left to right.")] = False,
 ) -> None:
     """Embed a recipe's pictures with a network that others trained."""
     from edgeface.cli.output import progress
@@ -34,9 +38,13 @@ def embed(
 
     if dlib == (onnx is not None):
         raise ConfigError("embed: expected either --onnx FILE or --dlib")
+    if dlib and crops:
+        raise ConfigError("embed: --crops is for --onnx; dlib cuts whole pictures by its own landmarks")
     network = dlib_embedding() if onnx is None else onnx_embedding(onnx, side, mean, scale, layer)
     with progress("embedding") as advance:
-        typer.echo(write_embeddings(load_config(recipe, settings or ()), network, out, advance))
+        typer.echo(
+            write_embeddings(load_config(recipe, settings or ()), network, out, advance, crops=crops, mirror=mirror)
+        )
 
 
 def probe(
@@ -47,9 +55,12 @@ def probe(
     width: Annotated[
         int, typer.Option(min=0, metavar="D", help="Principal axes of the embeddings to keep for `embedding`; 0: none.")
     ] = 128,
+    mirrored: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="What `embed --mirror` wrote, one for each of EMBEDDINGS.")
+    ] = None,
 ) -> None:
     """Train small heads on embeddings, cross-fitted by fold, and write what they say as soft labels for `fit`."""
     from edgeface.cli.output import note
     from trainer.probe import write_soft_labels
 
-    typer.echo(write_soft_labels(load_config(recipe, settings or ()), embeddings, out, width, note))
+    typer.echo(write_soft_labels(load_config(recipe, settings or ()), embeddings, out, width, note, mirrored or ()))

@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -18,14 +19,15 @@ from typer.testing import CliRunner  # noqa: E402
 from edgeface.errors import ArtifactError, ConfigError, DataError, MissingDependencyError  # noqa: E402
 from tests.trainer.people import make_people  # noqa: E402
 from trainer.__main__ import app  # noqa: E402
-from trainer.config import Config  # noqa: E402
-from trainer.data import Samples  # noqa: E402
+from trainer.config import Config, load_config  # noqa: E402
+from trainer.data import Samples, load_samples  # noqa: E402
 from trainer.embed import dlib_embedding, onnx_embedding  # noqa: E402
-from trainer.probe import soft_labels  # noqa: E402
+from trainer.probe import Learning, soft_labels  # noqa: E402
 from trainer.soft_labels import SoftLabels  # noqa: E402
 
 FOLDS = (2, 3, 4, 5)
 EACH = 160
+SHORT = Learning(hidden=256, epochs=80, members=1)
 CONFIG = Config(train_folds=FOLDS[1:], validation_folds=FOLDS[:1], fairface=())
 
 
@@ -48,7 +50,7 @@ def people() -> tuple[Samples, SoftLabels]:
 def test_a_fold_is_answered_by_heads_that_never_saw_its_labels() -> None:
     samples, embeddings = people()
     said: list[str] = []
-    found = soft_labels(samples, [embeddings], CONFIG, 3, said.append)
+    found = soft_labels(samples, [embeddings], CONFIG, 3, said.append, learning=SHORT)
     assert found.names == embeddings.names and found.columns["embedding"].shape == (len(samples), 3)
     for task in ("age", "gender", "race"):
         assert np.allclose(found.columns[task].sum(axis=1), 1, atol=1e-4), task
@@ -65,14 +67,32 @@ def test_a_fold_is_answered_by_heads_that_never_saw_its_labels() -> None:
 def test_validation_pictures_teach_no_head() -> None:
     samples, embeddings = people()
     flipped = dataclasses.replace(samples, race=np.where(samples.fold == 2, (samples.race + 1) % 5, samples.race))
-    first, second = (soft_labels(s, [embeddings], CONFIG, 0, lambda _: None) for s in (samples, flipped))
+    first, second = (
+        soft_labels(s, [embeddings], CONFIG, 0, lambda _: None, learning=SHORT) for s in (samples, flipped)
+    )
     assert np.array_equal(first.columns["race"], second.columns["race"]) and "embedding" not in first.columns
+
+
+def test_mirrored_pictures_are_learned_and_asked_too() -> None:
+    """Mirrored vectors of noise: half of what is averaged is a guess, and what is left still tells."""
+    samples, embeddings = people()
+    noise = np.random.default_rng(1).normal(size=embeddings.columns["embedding"].shape).astype(np.float32)
+    mirrored = SoftLabels(embeddings.names, {"embedding": noise})
+    alone = soft_labels(samples, [embeddings], CONFIG, 3, lambda _: None, learning=SHORT)
+    both = soft_labels(samples, [embeddings], CONFIG, 3, lambda _: None, [mirrored], SHORT)
+    assert np.array_equal(alone.columns["embedding"], both.columns["embedding"])  # the pictures' own vectors
+    assert both.columns["race"].max(axis=1).mean() < alone.columns["race"].max(axis=1).mean() - 0.1
+    assert (both.columns["race"].argmax(axis=1) == samples.race).mean() > 0.8
+    with pytest.raises(DataError, match="--mirrored: expected the same networks in the same order, 8 numbers a pict"):
+        soft_labels(samples, [embeddings], CONFIG, 3, print, [mirrored, mirrored])
 
 
 def test_principal_axes_keep_what_varies_most() -> None:
     samples, embeddings = people()
     vectors = embeddings.columns["embedding"]
-    whole = soft_labels(samples, [embeddings], CONFIG, vectors.shape[1], lambda _: None).columns["embedding"]
+    whole = soft_labels(samples, [embeddings], CONFIG, vectors.shape[1], lambda _: None, learning=SHORT).columns[
+        "embedding"
+    ]
     standard = (vectors - vectors[EACH:].mean(axis=0)) / vectors[EACH:].std(axis=0)
     assert np.allclose(np.linalg.norm(whole, axis=1), np.linalg.norm(standard, axis=1), rtol=1e-3)  # a rotation
     spread = whole[EACH:].std(axis=0)
@@ -90,7 +110,7 @@ def test_what_is_missing_is_said() -> None:
     with pytest.raises(DataError, match="expected 256 training pictures or more in the other folds, found 160"):
         soft_labels(samples, [embeddings], few, 0, print)
     with pytest.raises(DataError, match="--width: expected at most the 8 dimensions there are, found 9"):
-        soft_labels(samples, [embeddings], CONFIG, 9, lambda _: None)
+        soft_labels(samples, [embeddings], CONFIG, 9, lambda _: None, learning=SHORT)
 
 
 def mean_colour(path: Path, dtype: int = TensorProto.FLOAT) -> Path:
@@ -123,12 +143,45 @@ def test_pictures_embedded_by_an_onnx_network(tmp_path: Path) -> None:
     assert vectors.max() <= 1.275 + 1e-3 and vectors.min() >= -1.275 - 1e-3
 
 
+def left_half(path: Path) -> Path:
+    """A network that answers the mean colour of a picture's left half."""
+    whole = onnx.load(mean_colour(path))
+    axes = {"starts": [0], "ends": [8], "axes": [3]}
+    for name, values in axes.items():
+        whole.graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, [1], values))
+    whole.graph.node.insert(0, helper.make_node("Slice", ["x", *axes], ["left"]))
+    whole.graph.node[1].input[0] = "left"
+    onnx.save(whole, path)
+    return path
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_aligned_crops_and_mirrored_pictures(tmp_path: Path, mirror: bool) -> None:
+    folder, out = make_people(tmp_path / "utkface"), tmp_path / "left.safetensors"
+    for path in folder.iterdir():
+        picture = cv2.imread(str(path))
+        cv2.imwrite(str(path), picture * np.linspace(0.2, 1, picture.shape[1])[None, :, None])
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f"utkface = ['{folder}']\nfairface = []\ncache = '{tmp_path / 'cache'}'\ninput_size = 32\n")
+    call = ["embed", str(recipe), "--onnx", str(left_half(tmp_path / "left.onnx")), "--side", "32", "--crops"]
+    result = CliRunner().invoke(app, [*call, *["--mirror"] * mirror, "-o", str(out)])
+    assert result.exit_code == 0, result.output
+    samples = load_samples(load_config(recipe)).samples
+    found = SoftLabels.load(out).of(map(str, samples.name))["embedding"]
+    pixels = samples.pixels[:]
+    left, right = (half.mean(axis=(1, 2)) for half in (pixels[:, :, :8], pixels[:, :, -8:]))
+    assert np.abs(left - right).max(axis=1).min() > 5
+    assert np.allclose(found, right if mirror else left, atol=0.1)
+
+
 def test_one_network_has_to_be_named(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("")
     result = CliRunner().invoke(app, ["embed", str(recipe), "-o", str(tmp_path / "x.safetensors")])
     assert isinstance(result.exception, ConfigError)
     assert str(result.exception) == "embed: expected either --onnx FILE or --dlib"
+    result = CliRunner().invoke(app, ["embed", str(recipe), "--dlib", "--crops", "-o", str(tmp_path / "x.safetensors")])
+    assert str(result.exception) == "embed: --crops is for --onnx; dlib cuts whole pictures by its own landmarks"
     with pytest.raises(ArtifactError, match="expected one float32 input and an output features, found inputs"):
         onnx_embedding(mean_colour(tmp_path / "a.onnx"), 32, 0, 1, "features")
 
