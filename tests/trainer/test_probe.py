@@ -90,9 +90,8 @@ def test_mirrored_pictures_are_learned_and_asked_too() -> None:
 def test_principal_axes_keep_what_varies_most() -> None:
     samples, embeddings = people()
     vectors = embeddings.columns["embedding"]
-    whole = soft_labels(samples, [embeddings], CONFIG, vectors.shape[1], lambda _: None, learning=SHORT).columns[
-        "embedding"
-    ]
+    found = soft_labels(samples, [embeddings], CONFIG, vectors.shape[1], lambda _: None, learning=SHORT)
+    whole = found.columns["embedding"]
     standard = (vectors - vectors[EACH:].mean(axis=0)) / vectors[EACH:].std(axis=0)
     assert np.allclose(np.linalg.norm(whole, axis=1), np.linalg.norm(standard, axis=1), rtol=1e-3)  # a rotation
     spread = whole[EACH:].std(axis=0)
