@@ -83,7 +83,7 @@ def calibrate(
     data: OptionalData = None,
     like: Annotated[
         Path | None,
-        typer.Option(metavar="CHECKPOINT", help="Take this run's calibration, as for a twin trained on all folds."),
+        typer.Option(metavar="FILE", help="Take this checkpoint's or .onnx's, as for a twin trained on all folds."),
     ] = None,
     labels: Labels = None,
     folds: Annotated[str, typer.Option(metavar="F", help="Folds to fit on, none of them trained on.")] = "2",
@@ -109,7 +109,7 @@ def calibrate(
     from trainer.evaluation.recalibrate import recalibrate, take_calibration
 
     if (like is None) == (not data):
-        raise ConfigError("calibrate: expected either --data with held-out faces or --like another checkpoint")
+        raise ConfigError("calibrate: expected either --data with held-out faces or --like another network")
     if like is not None:
         say_json(take_calibration(checkpoint, like, out or checkpoint))
         return

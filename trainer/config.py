@@ -52,7 +52,7 @@ class Config:
 
     # network
     backbone: str = "compact"  # a name of trainer.models.BACKBONES
-    start: str = ""  # weights to start from: a checkpoint or state dict (.pt, .pth, .safetensors), "imagenet" downloads
+    start: str = ""  # a checkpoint, state dict (.pt, .pth, .safetensors) or exported .onnx to start from; or "imagenet"
     normalisation: str = "symmetric"  # of pixels: symmetric (about -2 to 2) or imagenet
     stem: int = 16  # compact: channels of the first convolution
     widths: tuple[int, ...] = (32, 64, 128, 256)  # compact, plain, vgg: channels per stage; each halves the resolution

@@ -5,6 +5,7 @@ Such networks see the whole picture, cut it their own way, or take aligned crops
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.datasets import FaceSet
+from edgeface.datasets import FaceSet, in_folds
 from edgeface.errors import ArtifactError, ImageError, MissingDependencyError
 from edgeface.images import decode_image
 from edgeface.runtime.base import open_backend
@@ -41,7 +42,7 @@ _FACE = {"utkface": (0.18, 0.22, 0.82, 0.86), "fairface": (0.2, 0.2, 0.8, 0.8), 
 
 def write_embeddings(config: Config, embed: Embed, out: Path, progress: Progress, *, crops: bool = False,
                      mirror: bool = False) -> Path:  # fmt: skip
-    """``embed`` every readable picture of a recipe's data and write a file with the column "embedding".
+    """``embed`` every readable picture of a recipe's folds (training, validation): the file's column "embedding".
 
     ``crops``: their aligned crops, cut as the recipe says, in place of whole pictures. ``mirror``: left to right.
     """
@@ -115,19 +116,26 @@ def _dlib() -> tuple[Any, Path]:
 
 
 def _whole(config: Config) -> tuple[int, Iterator[tuple[str, Pictures]]]:
-    """How many pictures a recipe has, and they by source and set."""
-    sources = face_sets(config)
+    """How many pictures a recipe's folds have, and they by source and set."""
+    sources = {
+        source: [dataclasses.replace(item, faces=in_folds(item.faces, _folds(config))) for item in sets]
+        for source, sets in face_sets(config).items()
+    }
     total = sum(len(item.faces) for sets in sources.values() for item in sets)
     return total, ((source, _pictures(item)) for source, sets in sources.items() for item in sets)
 
 
 def _crops(config: Config) -> tuple[int, Iterator[tuple[str, Pictures]]]:
-    """How many crops a recipe has, and they by source."""
+    """How many crops a recipe's folds have, and they by source."""
     samples = load_samples(config).samples
-    rows = [(source, np.flatnonzero(samples.source == code)) for code, source in enumerate(SOURCES)]
-    return len(samples), (
+    rows = [(source, samples.rows(_folds(config), code)) for code, source in enumerate(SOURCES)]
+    return sum(len(here) for _, here in rows), (
         (source, ((str(samples.name[row]), samples.pixels[row]) for row in here)) for source, here in rows
     )
+
+
+def _folds(config: Config) -> set[int]:
+    return {*config.train_folds, *config.validation_folds}
 
 
 def _pictures(faces: FaceSet) -> Pictures:

@@ -37,6 +37,7 @@ from trainer.soft_labels import attached, soft_losses
 
 _LOOK_EVERY = 50
 """Steps between two looks at whether the loss is still a number; each look waits for the device."""
+_SOME = 512
 
 
 def fit(config: Config, resume: bool = False) -> Path:
@@ -101,12 +102,18 @@ def steps_of(samples: Samples, config: Config) -> int:
 
 def warm_up(run: Run, samples: Samples, config: Config, log: Log) -> None:
     """What comes before the first epoch: weights to start from, pretraining of the backbone."""
-    if sentence := load_start(run.net, config):
+    if sentence := load_start(run.net, config, some_crops(samples, config)):
         log.say(sentence)
     if config.pretrain:
         pretrain.pretrain_backbone(config, run.net, samples, run.device, log)
     run.group.share_state(run.net)
     run.ema = Averaged(run.net, config.ema)
+
+
+def some_crops(samples: Samples, config: Config) -> Tensor:
+    """A few hundred training crops uint8 ``[N, S, S, 3]``, evenly spaced, for what has to be measured on real ones."""
+    rows = samples.rows(config.train_folds)
+    return torch.from_numpy(samples.pixels[rows[:: -(-len(rows) // _SOME)]])
 
 
 def train_epoch(run: Run, feed: Feed, config: Config, log: Log) -> dict[str, float]:

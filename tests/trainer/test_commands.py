@@ -134,7 +134,12 @@ def test_a_twin_lends_its_calibration(checkpoint: Path, tmp_path: Path) -> None:
     torch.save({**torch.load(twin, weights_only=True), "calibration": fitted.to_dict()}, twin)
     wanted = ["calibrate", str(checkpoint), "--like", str(twin), "-o", str(tmp_path / "new.pt")]
     CliRunner().invoke(app, wanted, catch_exceptions=False)
-    assert open_artefact(tmp_path / "new.pt", "cpu").net.calibration == fitted  # type: ignore[attr-defined]
+    lent = open_artefact(tmp_path / "new.pt", "cpu")
+    assert lent.net.calibration == fitted  # type: ignore[attr-defined]
+    save_program(lent.net, lent.spec, tmp_path / "twin.pt2")  # type: ignore[attr-defined]
+    export_onnx(tmp_path / "twin.pt2", tmp_path / "twin.onnx")
+    told = take_calibration(checkpoint, tmp_path / "twin.onnx", tmp_path / "other.pt")
+    assert told["calibration"] == fitted.to_dict()
     with pytest.raises(ConfigError, match="expected either --data with held-out faces or --like"):
         CliRunner().invoke(app, ["calibrate", str(checkpoint)], catch_exceptions=False)
 

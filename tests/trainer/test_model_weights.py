@@ -102,6 +102,55 @@ def test_tensors_that_do_not_fit_are_named_and_stay_fresh(tmp_path: Path) -> Non
     assert same(source.body, net.body) and same(fresh.age, net.age)
 
 
+def exported(net: AttributeNet, path: Path) -> Path:
+    from edgeface.export import export_onnx
+    from trainer.program import save_program, spec_of
+
+    pytest.importorskip("onnx", reason="onnx is not installed (extra `train`)")
+    save_program(net, spec_of(net.config, net, {}), path.with_suffix(".pt2"))
+    export_onnx(path.with_suffix(".pt2"), path)
+    return path
+
+
+def lived_in(net: AttributeNet) -> AttributeNet:
+    """With running means, variances, scales and shifts as training leaves them."""
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.weight, 1, 0.2)
+            torch.nn.init.normal_(module.bias, 0, 0.2)
+            torch.nn.init.normal_(module.running_mean, 0, 0.2)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+    return net.eval()
+
+
+def test_training_goes_on_from_an_exported_file(tmp_path: Path) -> None:
+    source, net = lived_in(net_of()), net_of(seed=1)
+    path = exported(source, tmp_path / "net.onnx")
+    crops = torch.randint(0, 256, (256, 32, 32, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    sentence = load_start(net, dataclasses.replace(SMALL, start=str(path)), crops)
+    assert sentence.endswith(f"tensors from {path}"), "all of the network's, none left over"
+
+    wanted, answers = source(crops), net.eval()(crops)
+    for task, logits in wanted.items():
+        torch.testing.assert_close(answers[task], logits, rtol=1e-3, atol=1e-3)
+    net.dropout.p = 0.0
+    training = net.train()(crops)["gender"]
+    torch.testing.assert_close(training, wanted["gender"], rtol=2e-2, atol=2e-2)
+
+
+def test_onnx_files_without_a_networks_weights(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed (extra `train`)")
+    (tmp_path / "text.onnx").write_text("no network")
+    with pytest.raises(ArtifactError, match="text.onnx` is not a readable ONNX file with its weights inside"):
+        load_start(net_of(), dataclasses.replace(SMALL, start=str(tmp_path / "text.onnx")))
+    with pytest.raises(ArtifactError, match="no weights at .*none.onnx"):
+        load_start(net_of(), dataclasses.replace(SMALL, start=str(tmp_path / "none.onnx")))
+    graph = onnx.helper.make_graph([], "empty", [], [])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "empty.onnx")
+    with pytest.raises(ConfigError, match="`start`: no tensor of .*empty.onnx fits backbone compact"):
+        load_start(net_of(), dataclasses.replace(SMALL, start=str(tmp_path / "empty.onnx")))
+
+
 def test_a_start_of_another_network_is_refused(tmp_path: Path) -> None:
     torch.save({"conv1.weight": torch.zeros(4, 3, 7, 7)}, tmp_path / "a.pt")
     with pytest.raises(ConfigError, match="`start`: no tensor of .*a.pt fits backbone compact .*it has conv1.weight"):

@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed (extra `trai
 
 from typer.testing import CliRunner  # noqa: E402
 
+from edgeface.datasets import find_faces  # noqa: E402
 from edgeface.errors import ArtifactError, ConfigError, DataError, MissingDependencyError  # noqa: E402
 from tests.trainer.people import make_people  # noqa: E402
 from trainer.__main__ import app  # noqa: E402
@@ -140,6 +141,19 @@ def test_pictures_embedded_by_an_onnx_network(tmp_path: Path) -> None:
     red = vectors[:, 0] > vectors[:, 2]
     assert red.sum() == 45  # RGB: three chips are blue
     assert vectors.max() <= 1.275 + 1e-3 and vectors.min() >= -1.275 - 1e-3
+
+
+@pytest.mark.parametrize("crops", [False, True])
+def test_only_the_recipes_folds_are_embedded(crops: bool, tmp_path: Path) -> None:
+    folder, out = make_people(tmp_path / "utkface"), tmp_path / "mean.safetensors"
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f"utkface = ['{folder}']\nfairface = []\ncache = '{tmp_path / 'cache'}'\ninput_size = 32\n"
+                      "train_folds = [4, 7]\n")  # fmt: skip
+    call = ["embed", str(recipe), "--onnx", str(mean_colour(tmp_path / "mean.onnx")), "--side", "32", "-o", str(out)]
+    assert CliRunner().invoke(app, [*call, *["--crops"] * crops]).exit_code == 0
+    faces = find_faces([folder])[0].faces
+    expected = {Path(face.name).stem for face in faces if face.fold in (2, 4, 7)}
+    assert 0 < len(expected) < len(faces) and set(SoftLabels.load(out).names) == expected
 
 
 def left_half(path: Path) -> Path:

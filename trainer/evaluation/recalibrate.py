@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgeface.artifact import atomic_path
+from edgeface.artifact import atomic_path, model_spec
 from edgeface.errors import ConfigError
 from edgeface.metrics import Labels
 from edgeface.pipeline.chips import Detector
@@ -51,12 +51,13 @@ def recalibrate(
 
 
 def take_calibration(checkpoint: Path, like: Path, out: Path) -> dict[str, Any]:
-    """Write the calibration of the run ``like`` into a copy of ``checkpoint`` at ``out``.
+    """Write the calibration of ``like`` (a checkpoint or an exported .onnx) into a copy of ``checkpoint`` at ``out``.
 
     For final weights, trained on every fold but the test's: nothing is left to fit on, and a twin that left some out
     errs much the same. Raises ``ConfigError`` where ``like`` was never calibrated.
     """
-    raw = checkpoints.read(like).get("calibration")
+    exported = like.suffix == ".onnx"
+    raw = model_spec(like).training.get("calibration") if exported else checkpoints.read(like).get("calibration")
     if not raw:
         raise ConfigError(
             f"`{like}` carries no calibration; fit one first: python -m trainer calibrate {like} --data …"

@@ -15,6 +15,7 @@ from edgeface.errors import ArtifactError, ConfigError, MissingDependencyError
 from trainer import recipe
 from trainer.calibration import Calibration
 from trainer.config import Config
+from trainer.models.folded import measure_norms, onnx_weights, unfolded
 from trainer.models.net import AttributeNet, build_net
 from trainer.models.vision import imagenet_state, resized_positions
 
@@ -49,16 +50,18 @@ def averaged_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     return {_bare(name): value for name, value in weights.items() if name != "n_averaged"}
 
 
-def load_start(net: AttributeNet, config: Config) -> str:
+def load_start(net: AttributeNet, config: Config, crops: Tensor | None = None) -> str:
     """Give ``net`` the weights that ``config.start`` names; returns a sentence for the log, empty without a start.
 
-    "imagenet" downloads torchvision's. A file is a checkpoint of this trainer, or a state dict of the whole network or
-    of its backbone alone (.pt, .pth, .safetensors). Tensors of other shapes or names are left out and reported; raises
-    ``ConfigError`` where none fits.
+    "imagenet" downloads torchvision's. A file is a checkpoint of this trainer, a state dict of the whole network or of
+    its backbone alone (.pt, .pth, .safetensors), or an exported network (.onnx), whose folded batch normalisations are
+    measured anew on ``crops`` (uint8 ``[N, S, S, 3]``, real ones). Tensors of other shapes or names are left out and
+    reported; raises ``ConfigError`` where none fits.
     """
     if not config.start:
         return ""
     state = imagenet_state(config.backbone) if config.start == "imagenet" else _weights_of(_read(Path(config.start)))
+    state, folded = unfolded(net, state)
     if "encoder.pos_embedding" in state and config.backbone == "vit_b_16":
         state = resized_positions(state, config.input_size)
     wanted = net.state_dict()
@@ -70,6 +73,8 @@ def load_start(net: AttributeNet, config: Config) -> str:
             f"(it has {_some(state)}; the backbone {_some(net.body.state_dict())})"
         )
     net.load_state_dict(fitting, strict=False)
+    if folded and crops is not None:
+        measure_norms(net, crops.to(net.normalise.mean.device))
     return _sentence(config.start, fitting, [*wanted], [name for name in renamed if name not in fitting])
 
 
@@ -107,6 +112,8 @@ def _bare(name: str) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     """A file's content without unpickling code. Raises ``ArtifactError`` where it is missing or damaged."""
+    if path.suffix == ".onnx":
+        return dict(onnx_weights(path))
     try:
         if path.suffix == ".safetensors":
             return dict(_safetensors(path))
