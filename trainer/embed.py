@@ -33,7 +33,7 @@ Pictures = Iterator[tuple[str, NDArray[np.uint8]]]
 Progress = Callable[[int, int], None]
 """Called with the number of pictures done and of all."""
 
-_BATCH = 16
+BATCH = 16
 _CHIP = 150
 _CHIP_PADDING = 0.25
 _FACE = {"utkface": (0.18, 0.22, 0.82, 0.86), "fairface": (0.2, 0.2, 0.8, 0.8), "manifest": (0.2, 0.2, 0.8, 0.8)}
@@ -41,18 +41,19 @@ _FACE = {"utkface": (0.18, 0.22, 0.82, 0.86), "fairface": (0.2, 0.2, 0.8, 0.8), 
 
 
 def write_embeddings(config: Config, embed: Embed, out: Path, progress: Progress, *, crops: bool = False,
-                     mirror: bool = False) -> Path:  # fmt: skip
+                     mirror: bool = False, batch: int = BATCH) -> Path:  # fmt: skip
     """``embed`` every readable picture of a recipe's folds (training, validation): the file's column "embedding".
 
     ``crops``: their aligned crops, cut as the recipe says, in place of whole pictures. ``mirror``: left to right.
+    ``batch``: how many go through the network at once.
     """
     names: list[str] = []
     vectors: list[NDArray[np.float32]] = []
     total, pictures = _crops(config) if crops else _whole(config)
     for source, found in pictures:
-        for batch in _batches(found):
-            names += [stem(name) for name, _ in batch]
-            seen = [np.ascontiguousarray(picture[:, ::-1]) if mirror else picture for _, picture in batch]
+        for part in _batches(found, batch):
+            names += [stem(name) for name, _ in part]
+            seen = [np.ascontiguousarray(picture[:, ::-1]) if mirror else picture for _, picture in part]
             vectors.append(embed(seen, source))
             progress(len(names), total)
     SoftLabels(tuple(names), {EMBEDDING: np.concatenate(vectors)}).save(out)
@@ -147,6 +148,6 @@ def _pictures(faces: FaceSet) -> Pictures:
             continue
 
 
-def _batches(pictures: Pictures) -> Iterator[list[tuple[str, NDArray[np.uint8]]]]:
-    while batch := list(islice(pictures, _BATCH)):
+def _batches(pictures: Pictures, size: int) -> Iterator[list[tuple[str, NDArray[np.uint8]]]]:
+    while batch := list(islice(pictures, size)):
         yield batch

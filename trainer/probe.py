@@ -70,10 +70,10 @@ class Probe(nn.Module):
 
 
 def write_soft_labels(config: Config, embeddings: Sequence[Path], out: Path, width: int, say: Say,
-                      mirrored: Sequence[Path] = ()) -> Path:  # fmt: skip
+                      mirrored: Sequence[Path] = (), learning: Learning = DEFAULT) -> Path:  # fmt: skip
     """``soft_labels`` of a recipe's pictures, from files with a column "embedding", saved as ``out``."""
     views = [[SoftLabels.load(path) for path in paths] for paths in (embeddings, mirrored)]
-    soft_labels(load_samples(config).samples, views[0], config, width, say, views[1]).save(out)
+    soft_labels(load_samples(config).samples, views[0], config, width, say, views[1], learning).save(out)
     return out
 
 

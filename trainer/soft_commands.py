@@ -31,6 +31,7 @@ def embed(
         bool, typer.Option("--crops", help="Aligned crops as the recipe cuts them, not whole pictures.")
     ] = False,
     mirror: Annotated[bool, typer.Option("--mirror", help="The pictures mirrored left to right.")] = False,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures at once; some networks take only 1.")] = 16,
 ) -> None:
     """Embed a recipe's pictures with a network that others trained."""
     from edgeface.cli.output import progress
@@ -40,11 +41,10 @@ def embed(
         raise ConfigError("embed: expected either --onnx FILE or --dlib")
     if dlib and crops:
         raise ConfigError("embed: --crops is for --onnx; dlib cuts whole pictures by its own landmarks")
+    config = load_config(recipe, settings or ())
     network = dlib_embedding() if onnx is None else onnx_embedding(onnx, side, mean, scale, layer)
     with progress("embedding") as advance:
-        typer.echo(
-            write_embeddings(load_config(recipe, settings or ()), network, out, advance, crops=crops, mirror=mirror)
-        )
+        typer.echo(write_embeddings(config, network, out, advance, crops=crops, mirror=mirror, batch=batch))
 
 
 def probe(
@@ -58,9 +58,13 @@ def probe(
     mirrored: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="What `embed --mirror` wrote, one for each of EMBEDDINGS.")
     ] = None,
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Passes over the pictures.")] = 20,
+    members: Annotated[int, typer.Option(min=1, metavar="N", help="Probes whose answers are averaged.")] = 2,
 ) -> None:
     """Train small heads on embeddings, cross-fitted by fold, and write what they say as soft labels for `fit`."""
     from edgeface.cli.output import note
-    from trainer.probe import write_soft_labels
+    from trainer.probe import Learning, write_soft_labels
 
-    typer.echo(write_soft_labels(load_config(recipe, settings or ()), embeddings, out, width, note, mirrored or ()))
+    learning = Learning(epochs=epochs, members=members)
+    config = load_config(recipe, settings or ())
+    typer.echo(write_soft_labels(config, embeddings, out, width, note, mirrored or (), learning))

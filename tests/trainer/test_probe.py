@@ -113,12 +113,12 @@ def test_what_is_missing_is_said() -> None:
         soft_labels(samples, [embeddings], CONFIG, 9, lambda _: None, learning=SHORT)
 
 
-def mean_colour(path: Path, dtype: int = TensorProto.FLOAT) -> Path:
+def mean_colour(path: Path, dtype: int = TensorProto.FLOAT, batch: str | int = "N") -> Path:
     """A network that answers a picture's mean colour."""
     graph = helper.make_graph(
         [helper.make_node("GlobalAveragePool", ["x"], ["mean"])], "mean",
-        [helper.make_tensor_value_info("x", dtype, ["N", 3, 32, 32])],
-        [helper.make_tensor_value_info("mean", dtype, ["N", 3, 1, 1])],
+        [helper.make_tensor_value_info("x", dtype, [batch, 3, 32, 32])],
+        [helper.make_tensor_value_info("mean", dtype, [batch, 3, 1, 1])],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 9
@@ -141,6 +141,23 @@ def test_pictures_embedded_by_an_onnx_network(tmp_path: Path) -> None:
     red = vectors[:, 0] > vectors[:, 2]
     assert red.sum() == 45  # RGB: three chips are blue
     assert vectors.max() <= 1.275 + 1e-3 and vectors.min() >= -1.275 - 1e-3
+
+
+def test_a_network_that_takes_one_picture_at_once(tmp_path: Path) -> None:
+    folder = make_people(tmp_path / "utkface", count=20)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f"utkface = ['{folder}']\nfairface = []\n")
+    found = []
+    for batch in (1, "N"):
+        network, out = mean_colour(tmp_path / f"{batch}.onnx", batch=batch), tmp_path / f"{batch}.safetensors"
+        call = ["embed", str(recipe), "--onnx", str(network), "--side", "32", "-o", str(out)]
+        result = CliRunner().invoke(app, [*call, *["--batch", "1"] * (batch == 1)])
+        assert result.exit_code == 0, result.output
+        found.append(SoftLabels.load(out).columns["embedding"])
+    assert np.array_equal(*found)
+    call = ["embed", str(recipe), "--onnx", str(tmp_path / "1.onnx"), "--side", "32", "-o", str(tmp_path / "x")]
+    error = str(CliRunner().invoke(app, call).exception)
+    assert error == "input `x`: expected float32 (1, 3, 32, 32), found float32 (16, 3, 32, 32)"
 
 
 @pytest.mark.parametrize("crops", [False, True])
