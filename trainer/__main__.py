@@ -78,6 +78,24 @@ def export(
 
 
 @app.command()
+def average(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="last.pt of a run.")],
+    other: Annotated[
+        Path, typer.Option("--with", metavar="FILE", help="Checkpoint or .onnx that it went on from, or of a twin.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="CHECKPOINT", help="The file to write.")],
+    share: Annotated[float, typer.Option(min=0, max=1, metavar="X", help="Parts of FILE in the mean.")] = 0.5,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the crops are, if not where the run had them.")
+    ] = None,
+) -> None:
+    """Average the weights of a run and of what it went on from: often better on unseen faces than either."""
+    from trainer.soup import average_runs
+
+    typer.echo(average_runs(checkpoint, other, share, output, cache))
+
+
+@app.command()
 def sweep(
     recipe: Recipe,
     over: Annotated[

@@ -160,6 +160,28 @@ def fit_answers(answers: Attributes, labels: Labels, race_floor: float = 0.0) ->
     )
 
 
+def adjusted(like: Calibration, before: Attributes, after: Attributes, labels: Labels) -> Calibration:
+    """``like``, which suits the answers ``before``, changed by as much as fits to ``after`` and to ``before`` differ.
+
+    For faces that both networks were trained on: either fit alone is flattered there, their ratio hardly. Both answers
+    are uncalibrated but for ``like``'s age temperature. Odds and the power of ``age_std`` stay.
+    """
+
+    def fits(answers: Attributes) -> tuple[float, float, float]:
+        spread = Calibration(age_std_power=like.age_std_power).spread(answers.age_std)
+        race = _logits(answers.race) + np.array(like.race_bias)
+        scale = _age_scale(replace(answers, age_std=spread), labels)
+        return scale, _temperature(_logits(answers.gender), labels.gender), _temperature(race, labels.race)
+
+    scale, gender, race = (new / old for new, old in zip(fits(after), fits(before)))
+    return replace(
+        like,
+        age_std_scale=round(like.age_std_scale * scale, 4),
+        gender_temperature=round(like.gender_temperature * gender, 4),
+        race_temperature=round(like.race_temperature * race, 4),
+    )
+
+
 def _age_power(answers: Attributes, labels: Labels) -> float:
     """The power of ``age_std`` under which exact ages are likeliest, errors being normal and the scale the best."""
     std = np.asarray(answers.age_std, np.float64)

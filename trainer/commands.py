@@ -100,21 +100,26 @@ def calibrate(
 ) -> None:
     """Fit temperatures, the age interval's width and race odds on held-out faces, and keep them in the checkpoint.
 
-    The age's temperature moves it within its distribution to where it errs by the fewest years.
-    What is exported from it then answers calibrated. Prints the calibration and the figures before and after as JSON.
+    With --like as well as --data, on faces that both networks were trained on: that one's calibration, changed by as
+    much as fits to the two differ. The age's temperature moves it within its distribution to where it errs by the
+    fewest years. What is exported from it then answers calibrated. Prints the calibration and, of a fit, the figures
+    before and after as JSON.
     """
     from edgeface import datasets
     from edgeface.cli.output import say_json
     from trainer.evaluation.data import find_sets
-    from trainer.evaluation.recalibrate import recalibrate, take_calibration
+    from trainer.evaluation.recalibrate import adjust_calibration, recalibrate, take_calibration
 
-    if (like is None) == (not data):
-        raise ConfigError("calibrate: expected either --data with held-out faces or --like another network")
-    if like is not None:
-        say_json(take_calibration(checkpoint, like, out or checkpoint))
-        return
-    sets = find_sets(data or [], labels, datasets.parse_folds(folds), limit)
-    say_json(recalibrate(checkpoint, sets, _finder(crops, detector), race_floor, out or checkpoint, device))
+    if like is None and not data:
+        raise ConfigError("calibrate: expected --data with held-out faces or --like another network")
+    out = out or checkpoint
+    sets = find_sets(data, labels, datasets.parse_folds(folds), limit) if data else []
+    if like is None:
+        say_json(recalibrate(checkpoint, sets, _finder(crops, detector), race_floor, out, device))
+    elif sets:
+        say_json(adjust_calibration(checkpoint, like, sets, _finder(crops, detector), out, device))
+    else:
+        say_json(take_calibration(checkpoint, like, out))
 
 
 def _judged(

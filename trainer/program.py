@@ -17,6 +17,7 @@ from edgeface.spec import MODEL_KEY, ModelSpec
 from trainer.calibration import Calibration
 from trainer.config import Config
 from trainer.heads import Answer, spec_heads
+from trainer.models import only_trains
 from trainer.uncertainty import Ensemble
 
 FOLD_RULE = {
@@ -38,16 +39,11 @@ def spec_of(config: Config, net: nn.Module, metrics: dict[str, Any]) -> ModelSpe
             "train_folds": list(config.train_folds),
             "validation_folds": list(config.validation_folds),
             "backbone": config.backbone,
-            "parameters": sum(p.numel() for name, p in net.named_parameters() if not _only_trains(name)),
+            "parameters": sum(p.numel() for name, p in net.named_parameters() if not only_trains(name)),
         },
         metrics=metrics,
         weights_sha256=weights_sha256(net),
     )
-
-
-def _only_trains(parameter: str) -> bool:
-    """It belongs to an auxiliary head, which answers nobody."""
-    return not {"decoder", "embedding"}.isdisjoint(parameter.split("."))
 
 
 def weights_sha256(net: nn.Module) -> str:

@@ -15,7 +15,7 @@ from edgeface.metrics import AGE_INTERVALS, Labels, age_interval, recalls
 from edgeface.reliability import age_coverage
 from edgeface.types import Attributes
 from tests.trainer.calibrated import calibrated, softmax
-from trainer.calibration import Calibration, fit_age_temperature, fit_answers
+from trainer.calibration import Calibration, adjusted, fit_age_temperature, fit_answers
 from trainer.config import Config
 
 COUNT = 4000
@@ -59,6 +59,24 @@ def test_what_is_off_by_a_factor_comes_back(honest: tuple[Attributes, Labels], o
     assert fitted.race_temperature == pytest.approx(1 / off, rel=0.07)
     mended = calibrated(wrong, fitted)
     assert age_coverage(mended.age, mended.age_std, labels.age) == pytest.approx(0.9, abs=0.002)
+
+
+@pytest.mark.parametrize("surer", [0.8, 1.3])
+def test_anothers_calibration_is_adjusted_to_surer_answers(honest: tuple[Attributes, Labels], surer: float) -> None:
+    """On faces that flatter both alike, here by too small errors of the age, the ratio is still right."""
+    before, labels = honest
+    flattered = dataclasses.replace(labels, age=(before.age + (labels.age - before.age) / 4).clip(0))
+    after = dataclasses.replace(
+        calibrated(before, Calibration(gender_temperature=1 / surer, race_temperature=1 / surer)),
+        age_std=before.age_std / surer,
+    )
+    like = Calibration(age_temperature=0.7, age_std_scale=1.5, gender_temperature=1.2, race_temperature=0.9)
+    assert adjusted(like, before, before, flattered) == like
+    found = adjusted(like, before, after, flattered)
+    assert found.age_temperature == 0.7 and found.race_bias == like.race_bias
+    assert found.age_std_scale == pytest.approx(1.5 * surer, rel=0.02)
+    assert found.gender_temperature == pytest.approx(1.2 * surer, rel=0.02)
+    assert found.race_temperature == pytest.approx(0.9 * surer, rel=0.02)
 
 
 def test_spreads_that_are_too_much_alike_are_told_apart(honest: tuple[Attributes, Labels]) -> None:

@@ -140,7 +140,25 @@ def test_a_twin_lends_its_calibration(checkpoint: Path, tmp_path: Path) -> None:
     export_onnx(tmp_path / "twin.pt2", tmp_path / "twin.onnx")
     told = take_calibration(checkpoint, tmp_path / "twin.onnx", tmp_path / "other.pt")
     assert told["calibration"] == fitted.to_dict()
-    with pytest.raises(ConfigError, match="expected either --data with held-out faces or --like"):
+
+
+def test_a_calibration_is_adjusted_on_pictures_both_have_seen(people: Path, tmp_path: Path) -> None:
+    """A twin that differs by a surer age head gets the same temperatures and another width."""
+    first, surer = write_checkpoint(tmp_path / "first.pt", SMALL), write_checkpoint(tmp_path / "surer.pt", SMALL)
+    fitted = Calibration(age_std_scale=1.5, gender_temperature=1.1, race_temperature=0.8)
+    torch.save({**torch.load(first, weights_only=True), "calibration": fitted.to_dict()}, first)
+    state = torch.load(surer, weights_only=True)
+    state["ema"] = {name: value * 9 if name.startswith("age.") else value for name, value in state["ema"].items()}
+    torch.save(state, surer)
+    call = ["calibrate", str(surer), "--like", str(first), "--data", str(people), "--folds", "3-9", "--crops"]
+    result = CliRunner().invoke(app, call, catch_exceptions=False)
+    told = json.loads(result.stdout)
+    assert told["adjusted_on"] > 50 and told["calibration"]["age_std_scale"] > 1.6
+    assert told["calibration"]["gender_temperature"] == 1.1 and told["calibration"]["race_temperature"] == 0.8
+
+
+def test_calibrating_needs_data_or_a_twin(checkpoint: Path) -> None:
+    with pytest.raises(ConfigError, match="expected --data with held-out faces or --like"):
         CliRunner().invoke(app, ["calibrate", str(checkpoint)], catch_exceptions=False)
 
 

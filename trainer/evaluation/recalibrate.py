@@ -15,11 +15,15 @@ from edgeface.metrics import Labels
 from edgeface.pipeline.chips import Detector
 from edgeface.types import Attributes
 from trainer import checkpoint as checkpoints
-from trainer.calibration import Calibration, fit_network
+from trainer.calibration import Calibration, adjusted, fit_network
 from trainer.evaluate import attributes_of
 from trainer.evaluation.artefacts import CheckpointEstimator
 from trainer.evaluation.data import JudgedSet
 from trainer.evaluation.judge import figures, plain
+from trainer.models import load_twin
+
+_SOME = 512
+"""Crops on which an exported twin's batch normalisations are measured."""
 
 
 def recalibrate(
@@ -56,15 +60,44 @@ def take_calibration(checkpoint: Path, like: Path, out: Path) -> dict[str, Any]:
     For final weights, trained on every fold but the test's: nothing is left to fit on, and a twin that left some out
     errs much the same. Raises ``ConfigError`` where ``like`` was never calibrated.
     """
-    exported = like.suffix == ".onnx"
-    raw = model_spec(like).training.get("calibration") if exported else checkpoints.read(like).get("calibration")
-    if not raw:
-        raise ConfigError(
-            f"`{like}` carries no calibration; fit one first: python -m trainer calibrate {like} --data …"
-        )
-    fitted = Calibration.from_dict(raw)
+    fitted = _calibration_of(like)
     _write(checkpoint, fitted, out)
     return {"checkpoint": str(out), "calibration": fitted.to_dict(), "like": str(like)}
+
+
+def adjust_calibration(
+    checkpoint: Path,
+    like: Path,
+    sets: Sequence[JudgedSet],
+    detector: Detector | None,
+    out: Path,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """``take_calibration``, adjusted by how differently the two networks answer ``sets``, which both were trained on.
+
+    For a run that went on from ``like`` on the same pictures: it may have become surer, or less sure, of its answers.
+    Raises ``ConfigError`` where ``like`` was never calibrated or is another network.
+    """
+    estimator = CheckpointEstimator(checkpoint, device)
+    cuts = [item.crops(estimator.spec, detector) for item in sets]
+    pixels, labels = np.concatenate([cut.pixels for cut in cuts]), _joined([cut.labels for cut in cuts])
+    known = _calibration_of(like)
+    twin = load_twin(like, estimator.config, torch.from_numpy(pixels[:_SOME])).to(estimator.device)
+    raw = Calibration(age_temperature=known.age_temperature)
+    before, after = (attributes_of(net, pixels, estimator.device, raw) for net in (twin, estimator.net))
+    fitted = adjusted(known, before, after, labels)
+    _write(checkpoint, fitted, out)
+    return {"checkpoint": str(out), "calibration": fitted.to_dict(), "like": str(like), "adjusted_on": len(pixels)}
+
+
+def _calibration_of(path: Path) -> Calibration:
+    exported = path.suffix == ".onnx"
+    raw = model_spec(path).training.get("calibration") if exported else checkpoints.read(path).get("calibration")
+    if not raw:
+        raise ConfigError(
+            f"`{path}` carries no calibration; fit one first: python -m trainer calibrate {path} --data …"
+        )
+    return Calibration.from_dict(raw)
 
 
 def _write(checkpoint: Path, fitted: Calibration, out: Path) -> None:

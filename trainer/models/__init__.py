@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from trainer.models.backbone import Backbone, MakeBackbone
-from trainer.models.net import BACKBONES, AttributeNet, Logits, PositionPool, build_net
-from trainer.models.weights import averaged_weights, load_net, load_start
+from trainer.models.net import BACKBONES, AttributeNet, Logits, PositionPool, build_net, only_trains
+from trainer.models.weights import averaged_weights, load_net, load_start, load_twin
 
 __all__ = [
     "BACKBONES",
@@ -17,4 +17,6 @@ __all__ = [
     "build_net",
     "load_net",
     "load_start",
+    "load_twin",
+    "only_trains",
 ]

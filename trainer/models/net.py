@@ -119,6 +119,11 @@ def build_net(config: Config) -> AttributeNet:
     return AttributeNet(config)
 
 
+def only_trains(parameter: str) -> bool:
+    """It belongs to an auxiliary head, which answers nobody."""
+    return not {"decoder", "embedding"}.isdisjoint(parameter.split("."))
+
+
 def _backbone(config: Config) -> Backbone:
     if config.backbone not in BACKBONES:
         raise ConfigError(f"`backbone`: expected one of {', '.join(BACKBONES)}, found {config.backbone}")

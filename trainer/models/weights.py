@@ -16,7 +16,7 @@ from trainer import recipe
 from trainer.calibration import Calibration
 from trainer.config import Config
 from trainer.models.folded import measure_norms, onnx_weights, unfolded
-from trainer.models.net import AttributeNet, build_net
+from trainer.models.net import AttributeNet, build_net, only_trains
 from trainer.models.vision import imagenet_state, resized_positions
 
 _PREFIXES = ("module.", "_orig_mod.", "net.")
@@ -76,6 +76,22 @@ def load_start(net: AttributeNet, config: Config, crops: Tensor | None = None) -
     if folded and crops is not None:
         measure_norms(net, crops.to(net.normalise.mean.device))
     return _sentence(config.start, fitting, [*wanted], [name for name in renamed if name not in fitting])
+
+
+def load_twin(path: Path, config: Config, crops: Tensor) -> AttributeNet:
+    """A recipe's network with the weights of a file as ``load_start`` reads them, in evaluation mode.
+
+    Raises ``ConfigError`` unless the file has every tensor that answers, in its shape.
+    """
+    net = build_net(config)
+    state, folded = unfolded(net, _weights_of(_read(path)))
+    wanted = {name: value for name, value in net.state_dict().items() if not only_trains(name)}
+    if lacking := [name for name, value in wanted.items() if not _fits(state.get(name), value)]:
+        raise ConfigError(f"`{path}`: expected a network of the recipe {config.name}, but {_some(lacking)} differ")
+    net.load_state_dict({name: state[name] for name in wanted}, strict=False)
+    if folded:
+        measure_norms(net, crops)
+    return net.eval()
 
 
 def _sentence(start: str, fitting: Mapping[str, Tensor], wanted: list[str], unused: list[str]) -> str:
