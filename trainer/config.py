@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from edgeface.geometry import template
@@ -233,9 +234,14 @@ class Config:
 def load_config(path: str | os.PathLike[str] | None, overrides: Iterable[str] = ()) -> Config:
     """A recipe file (``None``: the defaults) with ``key=value`` overrides. Raises ``ConfigError``.
 
-    ``smoke`` makes it small: what is left runs in seconds and goes through every stage of the recipe.
+    ``smoke`` makes it small: what is left runs in seconds and goes through every stage of the recipe. An ``exclude``
+    that is not there is sought beside the recipe.
     """
     config = recipe.load(Config, path, overrides)
+    if path is not None and config.exclude and not Path(config.exclude).exists():
+        beside = Path(path).parent / config.exclude
+        if beside.is_file():  # whatever folder one stands in
+            config = dataclasses.replace(config, exclude=os.fspath(beside))
     return smoked(config) if config.smoke else config
 
 

@@ -25,6 +25,16 @@ def test_test_folds_are_never_trained_on() -> None:
         assert not {0, 1} & {*config.train_folds, *config.validation_folds}, path
 
 
+def test_names_to_exclude_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = ROOT / "trainer" / "recipes" / "small.toml"
+    beside = recipe.with_name("near-duplicates.txt")
+    assert Path(load_config(recipe).exclude) == beside and beside.is_file()
+    (tmp_path / "near-duplicates.txt").write_text("")
+    assert load_config(recipe).exclude == "near-duplicates.txt", "a file named from here comes first"
+    assert load_config(recipe, ["exclude=mine.txt"]).exclude == "mine.txt", "an error is to name what was asked for"
+
+
 def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     recipe = tmp_path / "a.toml"
     recipe.write_text('epochs = 3\nname = "a"\nwidths = [8, 16]\ndepths = [1, 1]\n')
