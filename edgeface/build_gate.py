@@ -83,14 +83,19 @@ class Gate:
         return {**speedup._asdict(), "verdict": speedup.verdict}, [slow] if fails else []
 
     def search(self) -> Path:
-        """The int8 graph with the fewest, most sensitive layers in float that keeps the budget on ``SEARCH_FOLD``."""
+        """The int8 graph with the fewest, most sensitive layers in float that keeps the budget on ``SEARCH_FOLD``.
+
+        One at least: all layers in 8 bits were just judged on ``GATE_FOLD``.
+        """
         from edgeface.quantization.search import search
         from edgeface.quantize import quantize
 
         job = self._job
         ranges = calibrated(job, self._say)
         self._say.note("int8 misses its budget: looking for the layers to keep in float")
-        found = search(job.order.model, ranges, self._loss, _SEARCH_GOAL, job.target, report=self._say.note)
+        found = search(
+            job.order.model, ranges, self._loss, _SEARCH_GOAL, job.target, report=self._say.note, min_layers=1
+        )
         out, facts = self._folder / "searched.onnx", set_facts(job)
         return quantize(
             job.order.model, out, "int8", job.target, ranges, found.keep_float, facts, search=found.to_dict()

@@ -39,7 +39,7 @@ class SearchResult:
     """``keep_float`` gives ``loss``, which is within ``budget`` if ``held``.
 
     ``sensitivity``: layer → loss when only this layer is 8-bit, the most sensitive first. ``steps``: what was tried
-    after that, from all layers in 8 bits on.
+    after that, from all layers in 8 bits on (or from ``min_layers`` in float).
     """
 
     keep_float: tuple[str, ...]
@@ -62,15 +62,17 @@ def search(
     target: str = "auto",
     max_layers: int | None = None,
     report: Callable[[str], None] | None = None,
+    min_layers: int = 0,
 ) -> SearchResult:
     """Layers of the float ``model`` to keep in float so that ``judge`` ≤ ``budget``, as few as the order allows.
 
-    ``judge`` gets a file that is deleted afterwards. ``max_layers`` ends the search (default: half of the layers; with
+    ``judge`` gets a file that is deleted afterwards. ``min_layers`` is 1 where all layers in 8 bits are known to lose
+    too much, on other pictures than ``judge`` sees. ``max_layers`` ends the search (default: half of the layers; with
     fewer in 8 bits there is nothing left to gain), and then the best step is returned with ``held`` false. ``report``
     is called with a line for each file judged. Raises ``ConfigError`` where ``max_layers`` is out of range.
     """
     with tempfile.TemporaryDirectory() as folder:
-        return _Search(Path(model), ranges, judge, budget, target, report, Path(folder)).run(max_layers)
+        return _Search(Path(model), ranges, judge, budget, target, report, Path(folder)).run(max_layers, min_layers)
 
 
 @dataclass
@@ -89,18 +91,19 @@ class _Search:
         self.layers = quantisable_layers(GraphIndex(graph))
         self.steps: list[Step] = []
 
-    def run(self, max_layers: int | None) -> SearchResult:
+    def run(self, max_layers: int | None, min_layers: int) -> SearchResult:
         limit = len(self.layers) // 2 if max_layers is None else max_layers
         if not 0 <= limit < max(len(self.layers), 1):
             raise ConfigError(f"max_layers: expected 0 to {len(self.layers) - 1}, found {limit}")
+        least = min(min_layers, limit)
         sensitivity: dict[str, float] = {}
         kept: tuple[str, ...] = ()
-        if not self._holds(kept) and limit:
+        if (least or not self._holds(kept)) and limit:
             sensitivity = self._sensitivity()
             for layer in list(sensitivity)[:limit]:
                 kept = (*kept, layer)
-                if self._holds(kept):
-                    self._prune(kept)
+                if len(kept) >= least and self._holds(kept):
+                    self._prune(kept, least)
                     break
         holding = [step for step in self.steps if step.loss <= self.budget]
         best = min(holding or self.steps, key=lambda step: (len(step.keep_float), step.loss) if holding else step.loss)
@@ -113,11 +116,11 @@ class _Search:
             self._say(f"layer {number} of {len(self.layers)}, only {layer} in 8 bits: loss {losses[layer]:.4g}")
         return dict(sorted(losses.items(), key=lambda item: item[1], reverse=True))
 
-    def _prune(self, kept: tuple[str, ...]) -> None:
+    def _prune(self, kept: tuple[str, ...], least: int) -> None:
         """Give up each layer that was kept before the last one helped, if the budget holds without it."""
         for layer in kept[:-1]:
             fewer = tuple(other for other in kept if other != layer)
-            if self._holds(fewer):
+            if len(fewer) >= least and self._holds(fewer):
                 kept = fewer
 
     def _holds(self, kept: tuple[str, ...]) -> bool:

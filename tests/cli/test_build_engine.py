@@ -51,7 +51,7 @@ def test_options_override_the_recipe(tiny_model: Path, tmp_path: Path, cli: Cli)
     assert (passport.recipe["precision"], passport.recipe["max_batch"], passport.recipe["method"]) == (
         "fp32",
         4,
-        "percentile",
+        "entropy",
     )
 
 

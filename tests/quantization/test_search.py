@@ -55,6 +55,13 @@ def test_nothing_is_kept_where_the_budget_holds(chain: Path, ranges: Ranges) -> 
     assert result.loss == pytest.approx(5.8)
 
 
+def test_a_layer_is_kept_where_eight_bits_failed_elsewhere(chain: Path, ranges: Ranges) -> None:
+    result = run(chain, ranges, 6, min_layers=1)
+    assert (result.keep_float, result.held) == (("b",), True), "the most sensitive one, and no more"
+    assert [step.keep_float for step in result.steps] == [("b",)]
+    assert run(chain, ranges, 6, min_layers=1, max_layers=0).keep_float == ()
+
+
 def test_the_most_sensitive_layers_are_kept(chain: Path, ranges: Ranges) -> None:
     lines: list[str] = []
     result = search(chain, ranges, additive, 1.0, "tensorrt", report=lines.append)
