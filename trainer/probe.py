@@ -81,10 +81,10 @@ def soft_labels(samples: Samples, embeddings: Sequence[SoftLabels], config: Conf
                 mirrored: Sequence[SoftLabels] = (), learning: Learning = DEFAULT) -> SoftLabels:  # fmt: skip
     """Answers to the pictures of the recipe's training and validation folds, and their embeddings on ``width`` axes.
 
-    Every fold's pictures are answered by heads trained on the other training folds; ``say`` is told how well, fold by
-    fold. With ``mirrored``, embeddings of the mirrored pictures by the same networks in the same order, heads learn
-    from either and their answers to both are averaged. Pictures that one file lacks are left out; ``width`` 0 leaves
-    the vectors out. Raises ``DataError``.
+    Every fold's pictures are answered by heads trained on the labelled ones of the other training folds; ``say`` is
+    told how well, fold by fold. With ``mirrored``, embeddings of the mirrored pictures by the same networks in the
+    same order, heads learn from either and their answers to both are averaged. Pictures that one file lacks are left
+    out; ``width`` 0 leaves the vectors out. Raises ``DataError``.
     """
     config = _plain(config)
     folds = sorted({*config.train_folds, *config.validation_folds})
@@ -92,6 +92,7 @@ def soft_labels(samples: Samples, embeddings: Sequence[SoftLabels], config: Conf
     rows = samples.rows(folds)
     rows = rows[np.isfinite(views[:, rows]).all(axis=(0, 2))]
     training = np.intersect1d(rows, samples.rows(config.train_folds))
+    training = training[_labelled(samples, training)]
     if not len(training):
         raise DataError("the embeddings have none of the recipe's training pictures, going by their names")
     if width > views.shape[2]:
@@ -141,6 +142,12 @@ def _vectors(files: Sequence[SoftLabels], samples: Samples) -> NDArray[np.float3
     return np.concatenate(parts, axis=1)
 
 
+def _labelled(samples: Samples, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of ``rows`` have a label of any kind."""
+    known = np.isfinite(samples.age) | (samples.low >= 0) | (samples.gender >= 0) | (samples.race >= 0)
+    return np.asarray(known[rows])
+
+
 def _sizes(config: Config) -> dict[str, int]:
     with torch.no_grad():
         raw = Probe(1, 1, config).eval()(torch.zeros(1, 1))
@@ -187,7 +194,7 @@ def _score(columns: dict[str, NDArray[np.float32]], samples: Samples, rows: NDAr
     """The answers' metrics on ``rows``, source by source."""
     parts = []
     for code, source in enumerate(SOURCES):
-        here = rows[samples.source[rows] == code]
+        here = rows[(samples.source[rows] == code) & _labelled(samples, rows)]
         if len(here):
             given = {task: column[here] for task, column in columns.items() if task != "age"}
             if "age" in columns:
