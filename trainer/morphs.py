@@ -42,16 +42,19 @@ Progress = Callable[[int, int], None]
 """Called with the number of pictures done and of all."""
 
 
-def write_morphs(config: Config, count: int, out: Path, progress: Progress, seed: int = 0) -> Path:
+def write_morphs(
+    config: Config, count: int, out: Path, progress: Progress, seed: int = 0, even_ages: bool = False
+) -> Path:
     """Write ``count`` pictures, JPEG ``SIDE`` px, of the recipe's training pictures into ``out``; returns the manifest.
 
-    The manifest (``trainer.manifest``) has their folds and no labels. The same seed and data give the same files.
-    Raises ``DataError`` where no fold has two faces.
+    The manifest (``trainer.manifest``) has their folds and no labels. The same seed and data give the same files, and
+    other seeds other names, so that several sets go together. ``even_ages`` is that of ``pairs``. Raises ``DataError``
+    where no fold has two faces.
     """
     cut = dataclasses.replace(config, input_size=SIDE, eye_distance=_EYE_DISTANCE, centre_y=_CENTRE_Y)
     samples, random = load_samples(cut).samples, np.random.default_rng(seed)
-    rows = pairs(samples, config.train_folds, count, random)
-    names = [f"{samples.fold[one]}/morph-{number:06d}.jpg" for number, (one, _) in enumerate(rows)]
+    rows = pairs(samples, config.train_folds, count, random, even_ages)
+    names = [f"{samples.fold[one]}/morph-{seed}-{number:06d}.jpg" for number, (one, _) in enumerate(rows)]
     out.mkdir(parents=True, exist_ok=True)
     with atomic_path(out / ZIP) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for number, (name, (one, other)) in enumerate(zip(names, rows), 1):
@@ -62,23 +65,41 @@ def write_morphs(config: Config, count: int, out: Path, progress: Progress, seed
     return out / MANIFEST
 
 
-def pairs(samples: Samples, folds: Collection[int], count: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """Row numbers ``[count, 2]`` of faces of one fold and of about one age, each as often as the others but for one."""
+def pairs(
+    samples: Samples, folds: Collection[int], count: int, random: np.random.Generator, even_ages: bool = False
+) -> NDArray[np.int64]:
+    """Row numbers ``[count, 2]`` of faces of one fold and of about one age.
+
+    Each face comes as often as the others but for one; with ``even_ages`` each age interval of a fold does, so that the
+    youngest and the oldest are in many pairs.
+    """
+    faces = [rows[samples.found[rows]] for rows in (samples.rows([fold]) for fold in folds)]
+    if all(len(rows) < 2 for rows in faces):
+        raise DataError(f"expected two found faces or more in one of the folds {', '.join(map(str, folds))}, "
+                        "found none; name others with --set train_folds=[…]")  # fmt: skip
     found: list[NDArray[np.int64]] = []
     while sum(map(len, found)) < count:
-        once = [_paired(rows[samples.found[rows]], samples, random) for rows in (samples.rows([f]) for f in folds)]
-        found.append(random.permutation(np.concatenate(once)))
-        if not len(found[-1]):
-            raise DataError(f"expected two found faces or more in one of the folds {', '.join(map(str, folds))}, "
-                            "found none; name others with --set train_folds=[…]")  # fmt: skip
+        found.append(random.permutation(np.concatenate([_paired(rows, samples, random, even_ages) for rows in faces])))
     return np.concatenate(found)[:count]
 
 
-def _paired(rows: NDArray[np.int64], samples: Samples, random: np.random.Generator) -> NDArray[np.int64]:
+def _paired(
+    rows: NDArray[np.int64], samples: Samples, random: np.random.Generator, even_ages: bool
+) -> NDArray[np.int64]:
     """Neighbours by age interval, which chance shifts first."""
+    interval = _interval(rows, samples)
+    if even_ages and len(rows):
+        _, which, counts = np.unique(interval, return_inverse=True, return_counts=True)
+        drawn = random.choice(len(rows), len(rows), p=1 / (counts[which] * len(counts)))
+        rows, interval = rows[drawn], interval[drawn]
+    shifted = interval + random.uniform(0, _AGES_APART, len(rows))
+    couples: NDArray[np.int64] = rows[np.argsort(shifted)][: len(rows) // 2 * 2].reshape(-1, 2)
+    return couples[np.flatnonzero(couples[:, 0] != couples[:, 1])]
+
+
+def _interval(rows: NDArray[np.int64], samples: Samples) -> NDArray[np.int64]:
     ages = np.where(np.isnan(samples.age[rows]), samples.low[rows], samples.age[rows])
-    shifted = np.searchsorted(_STARTS, ages, "right") + random.uniform(0, _AGES_APART, len(rows))
-    return rows[np.argsort(shifted)][: len(rows) // 2 * 2].reshape(-1, 2)
+    return np.asarray(np.searchsorted(_STARTS, ages, "right"))
 
 
 def morph(one: NDArray[np.uint8], other: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:

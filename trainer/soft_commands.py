@@ -21,13 +21,16 @@ def morphs(
     settings: Set = None,
     count: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures to make.")] = 10000,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the pairs and of how they are joined.")] = 0,
+    even_ages: Annotated[
+        bool, typer.Option("--even-ages", help="As many of each age interval; else as they are.")
+    ] = False,
 ) -> None:
     """Make unlabelled faces between a recipe's training faces: more pictures for soft labels."""
     from edgeface.cli.output import progress
     from trainer.morphs import write_morphs
 
     with progress("morphs") as advance:
-        typer.echo(write_morphs(load_config(recipe, settings or ()), count, out, advance, seed))
+        typer.echo(write_morphs(load_config(recipe, settings or ()), count, out, advance, seed, even_ages))
 
 
 def embed(

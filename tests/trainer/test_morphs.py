@@ -59,6 +59,8 @@ def test_unlabelled_pictures_of_the_training_folds(tmp_path: Path, tiny_detector
 def test_the_same_seed_gives_the_same_files(tmp_path: Path, tiny_detector: Path) -> None:  # noqa: F811
     recipe = recipe_of(tmp_path, tiny_detector)
     one, two, other = (written(recipe, tmp_path / name, "--seed", name[0]) for name in ("1", "1 again", "2"))
+    names = [face.name for out in (one, other) for face in open_manifest(out / MANIFEST)[0].faces]
+    assert len(set(names)) == 80, "sets of two seeds go together"
     assert (one / ZIP).read_bytes() == (two / ZIP).read_bytes() != (other / ZIP).read_bytes()
     assert (one / MANIFEST).read_text() == (two / MANIFEST).read_text()
     with zipfile.ZipFile(one / ZIP) as archive:
@@ -75,6 +77,16 @@ def test_pairs_are_of_one_fold_and_of_about_one_age(tmp_path: Path, tiny_detecto
     assert np.median(apart) <= 2, "few faces a fold: neighbours by age are what there is"
     with pytest.raises(DataError, match=r"expected two found faces or more in one of the folds 0, 1, found none; name"):
         pairs(samples, (0, 1), 5, np.random.default_rng(0))
+
+
+def test_with_even_ages_the_rare_ones_are_in_as_many_pairs(tmp_path: Path, tiny_detector: Path) -> None:  # noqa: F811
+    samples = load_samples(load_config(recipe_of(tmp_path, tiny_detector))).samples
+    samples.fold[:], samples.age[:] = 3, 30
+    rare = np.flatnonzero(samples.found)[:5]
+    samples.age[rare] = 80
+    plain, even = (pairs(samples, (3,), 400, np.random.default_rng(0), on) for on in (False, True))
+    assert (even[:, 0] != even[:, 1]).all()
+    assert np.isin(plain, rare).mean() < 0.25 and 0.4 < np.isin(even, rare).mean() < 0.6
 
 
 @given(st.integers(0, 10_000))
