@@ -85,8 +85,8 @@ def measure_threads(files: Sequence[Path], threads: int, chunk: int) -> dict[str
     return {
         "threads": threads,
         "faces": chunks.faces,
-        "predict_s": round(predict.seconds, 3),
-        "bare_s": round(bare_s, 3),
+        "predict_s": round(predict.seconds, 6),
+        "bare_s": round(bare_s, 6),
         "efficiency": round(bare_s / predict.seconds, 4),
         "start_s": round(max(0.0, chunks.predict_s[0] - float(np.median(chunks.predict_s))), 3),
         "chunk_efficiency": efficiency_of(chunks),
