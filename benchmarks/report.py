@@ -1,4 +1,4 @@
-"""The tables and plots of the README and of ``docs/`` from the results files, so that the two cannot drift apart.
+"""The tables and plots of README, ``docs/`` and the weights' cards from the results files, lest the two drift apart.
 
     python -m benchmarks.report            # draw the plots, write every table between its markers
     python -m benchmarks.report --check    # exit 1, naming the first table and line that differ
@@ -47,6 +47,7 @@ class Source(NamedTuple):
         return [folder / f"{name}.json" for name in self.files or (self.results,)]
 
 
+_CARD = ("evaluate_utkface", "evaluate_fairface", "honesty_utkface", "honesty_fairface")
 SUITES = ("attributes", "runtimes", "detector", "preprocess", "toolkits", "video")
 SOURCES = (
     Source("bench_networks", "benchmarks.suites.tables", plot="benchmarks.suites.plots"),
@@ -59,6 +60,8 @@ SOURCES = (
         "video",
         files=("fusion", "soak", "pipeline_efficiency", "cpp_frames"),
     ),
+    Source("card", "benchmarks.card_tables", "card", files=_CARD),
+    Source("fairface_card", "benchmarks.card_tables", "fairface_card", files=tuple(f"{f}_by_fairface" for f in _CARD)),
     Source("scaling", "benchmarks.scaling"),
     Source("footprint", "benchmarks.footprint"),
     Source("artefacts", "benchmarks.artefacts"),
@@ -77,7 +80,8 @@ class Block(NamedTuple):
 
 def documents(root: Path = ROOT) -> list[Path]:
     """The pages that may hold tables."""
-    return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
+    cards = (root / "edgeface" / "assets" / "models").glob("*.md")
+    return [root / "README.md", *sorted((root / "docs").rglob("*.md")), *sorted(cards)]
 
 
 def source_of(name: str, sources: Sequence[Source] = SOURCES) -> Source:
