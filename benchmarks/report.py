@@ -62,6 +62,7 @@ SOURCES = (
     ),
     Source("card", "benchmarks.card_tables", "card", files=_CARD),
     Source("fairface_card", "benchmarks.card_tables", "fairface_card", files=tuple(f"{f}_by_fairface" for f in _CARD)),
+    Source("race_odds", "benchmarks.race_odds"),
     Source("scaling", "benchmarks.scaling"),
     Source("footprint", "benchmarks.footprint"),
     Source("artefacts", "benchmarks.artefacts"),
