@@ -19,7 +19,7 @@ from benchmarks.artefacts_made import Absent, artefacts_of
 from benchmarks.script import DATA, ROOT, Results, Tables, markdown, run_script
 from edgeface.artifact import model_spec, sha256_file
 from edgeface.cli.output import progress
-from edgeface.datasets import find_faces
+from edgeface.datasets import FaceSet, find_faces
 from edgeface.labelled import LabelledCrops, labelled_crops, thinned
 from edgeface.machine import fingerprint, version
 from edgeface.parity import answers_of
@@ -40,7 +40,7 @@ def measure(options: argparse.Namespace) -> Results:
     """Make the artefacts, ask all of them, judge."""
     model: Path = options.model or shipped_model("attributes.onnx")
     data = options.data or [UTKFACE]
-    crops = _crops(model, data, QUICK_FACES if options.quick else None)
+    crops = crops_of(model, find_faces(data, folds=FOLDS), options.quick)
     with tempfile.TemporaryDirectory(prefix="edgeface-artefacts-") as folder:
         made = artefacts_of(model, options.calibration, data, options.trained, options.engine or [], Path(folder))
         baseline, groups = answers_of(model, crops.pixels), groups_of(crops.labels)
@@ -69,9 +69,9 @@ def measure(options: argparse.Namespace) -> Results:
     }
 
 
-def _crops(model: Path, data: Sequence[Path], limit: int | None) -> LabelledCrops:
-    found: Sequence[Any] = find_faces(data, folds=FOLDS)
-    chosen = found if limit is None else thinned(found, limit)
+def crops_of(model: Path, data: Sequence[FaceSet], quick: bool) -> LabelledCrops:
+    """Crops of the labelled faces as the network takes them; of a quick run, ``QUICK_FACES`` at most."""
+    chosen = thinned(data, QUICK_FACES) if quick else data
     with progress("cutting crops") as report, FaceDetector(threads=1) as detector:
         return labelled_crops(chosen, model_spec(model), detector, report)
 

@@ -4,7 +4,7 @@
 
 Whoever reads a network's answers can do the same without training: multiply ``race[:, 4]`` and take the greatest. The
 shipped network's answers hold such a shift already (``race_bias`` in its spec); the factor that takes it back is among
-the rows, so that the two can be compared. Judged on the test folds, which no setting was chosen on.
+the rows, so that the two can be compared. Judged on the test folds; no factor was chosen on them.
 """
 
 from __future__ import annotations
@@ -17,21 +17,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.artefacts import crops_of
 from benchmarks.quality_tables import percent
 from benchmarks.script import DATA, Results, Tables, markdown, run_script
 from edgeface.artifact import model_spec, sha256_file
-from edgeface.cli.output import progress
 from edgeface.datasets import FaceSet, find_faces
-from edgeface.labelled import labelled_crops, thinned
 from edgeface.machine import fingerprint
 from edgeface.metrics import accuracy, recalls
 from edgeface.parity import answers_of
-from edgeface.pipeline.detect import FaceDetector, shipped_model
+from edgeface.pipeline.detect import shipped_model
 from edgeface.spec import RACES
 
 FACTORS = (0.5, 1.0, 1.25, 1.5, 2.0)
 UTKFACE, FAIRFACE = "UTKFace fold 1", "FairFace folds 0, 1"
-QUICK_FACES = 200
 _CLASS = RACES.index("Others")
 
 
@@ -41,7 +39,7 @@ def measure(options: argparse.Namespace) -> Results:
     taken_back = _taken_back(model)
     factors = sorted({*FACTORS, taken_back})
     sets = {
-        UTKFACE: find_faces([options.data or DATA / "utkface"], folds=(1,)),
+        UTKFACE: find_faces([options.data], folds=(1,)),
         FAIRFACE: find_faces([options.fairface], options.labels, folds=(0, 1)),
     }
     found = {name: _judged(model, faces, factors, options.quick) for name, faces in sets.items()}
@@ -63,15 +61,13 @@ def _taken_back(model: Path) -> float:
 
 
 def _judged(model: Path, data: Sequence[FaceSet], factors: Sequence[float], quick: bool) -> Results:
-    chosen = thinned(data, QUICK_FACES) if quick else data
-    with progress("cutting crops") as report, FaceDetector(threads=1) as detector:
-        crops = labelled_crops(chosen, model_spec(model), detector, report)
+    crops = crops_of(model, data, quick)
     race, label = answers_of(model, crops.pixels).race, np.asarray(crops.labels.race)
     return {"faces": len(crops), "rows": [row_of(race, label, factor) for factor in factors]}
 
 
 def row_of(race: NDArray[np.float32], label: NDArray[np.int64], factor: float) -> Results:
-    """Accuracy and recalls of probabilities ``[N, 5]``, the last class's multiplied, against classes int ``[N]``."""
+    """Accuracy and recalls of probabilities ``[N, 5]``, that of "Others" multiplied, against classes int ``[N]``."""
     shifted = race.copy()
     shifted[:, _CLASS] *= factor
     said = shifted.argmax(axis=1)
@@ -94,8 +90,8 @@ def tables(results: Results) -> Tables:
 
 
 def _name(factor: float, taken_back: float) -> str:
-    remark = {1.0: " (as shipped)", taken_back: " (no shift)"} if taken_back != 1 else {1.0: " (as shipped: no shift)"}
-    return f"{factor:.2f}{remark.get(factor, '')}"
+    remarks = {1.0: " (as shipped)", taken_back: " (no shift)"}
+    return f"{factor:.2f}{remarks.get(factor, '')}"
 
 
 def _cells(row: Results) -> tuple[str, str, str]:
@@ -105,7 +101,7 @@ def _cells(row: Results) -> tuple[str, str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     def add_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--model", type=Path, help="attribute network; default: the shipped one")
-        parser.add_argument("--data", type=Path, help="UTKFace, a folder or zip")
+        parser.add_argument("--data", type=Path, default=DATA / "utkface", help="UTKFace, a folder or zip")
         parser.add_argument("--fairface", type=Path, default=DATA / "fairface", help="FairFace, a folder or zip")
         parser.add_argument("--labels", type=Path, default=DATA / "fairface" / "labels.csv", help="its labels")
 

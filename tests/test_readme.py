@@ -84,7 +84,8 @@ def test_the_figures_belong_to_the_shipped_weights() -> None:
     shipped = ROOT / "edgeface" / "assets" / "models"
     parity, bench = result("parity_attributes"), result("bench_precision")
     attributes, detector = (sha256_file(shipped / f"{name}.onnx") for name in ("attributes", "detector"))
-    assert {result(name)["model_sha256"] for name in ("evaluate_utkface", "evaluate_fairface")} == {attributes}
+    judged = ("evaluate_utkface", "evaluate_fairface", "race_odds")
+    assert {result(name)["model_sha256"] for name in judged} == {attributes}
     by_fairface = {result(f"evaluate_{data}_by_fairface")["model_sha256"] for data in ("utkface", "fairface")}
     assert by_fairface == {sha256_file(shipped / "attributes-fairface.onnx")}
     honest = [model["sha256"] for data in ("utkface", "fairface") for model in result(f"honesty_{data}")["models"]]

@@ -13,6 +13,7 @@ pytest.importorskip("cv2")
 pytest.importorskip("onnx", reason="the extra `dev` is not installed")
 
 from benchmarks import race_odds
+from benchmarks.artefacts import QUICK_FACES
 from edgeface.artifact import model_spec
 from edgeface.pipeline.detect import shipped_model
 from tests.conftest import needs_shared
@@ -46,4 +47,4 @@ def test_a_short_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert any(line.startswith("| 1.00 (as shipped) |") for line in table)
     for judged in results["sets"].values():
         others = [row["recalls"]["Others"] for row in judged["rows"]]
-        assert judged["faces"] == race_odds.QUICK_FACES and others == sorted(others)
+        assert judged["faces"] == QUICK_FACES and others == sorted(others)
