@@ -29,7 +29,7 @@ format: $(VENV)/.dev
 bench: $(VENV)/.bench
 	@mkdir -p build
 	$(BIN)/python -m pytest benchmarks/suites --benchmark-json=build/bench.json $(BENCH)
-	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks.tables.generate
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m mkdocs build --strict

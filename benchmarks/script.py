@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeface.cli.output import complain, note, say, write_json
+from edgeface.common.console import complain, note, say, write_json
 from edgeface.errors import EdgefaceError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -19,8 +19,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from edgeface.api import AttributeEstimator, Face, FaceAnalyzer, FaceDetector
     from edgeface.errors import EdgefaceError
-    from edgeface.images import read_image
-    from edgeface.spec import ModelSpec
+    from edgeface.imaging.image_io import read_image
+    from edgeface.spec.model import ModelSpec
     from edgeface.types import Attributes, Faces, Frame, Tracks
 
 _HOMES = {
@@ -34,7 +34,7 @@ _HOMES = {
     "Frame": "edgeface.types",
     "ModelSpec": "edgeface.spec",
     "Tracks": "edgeface.types",
-    "read_image": "edgeface.images",
+    "read_image": "edgeface.imaging.image_io",
 }
 
 __all__ = [

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 
-from edgeface.images import read_image
-from edgeface.pipeline.attributes import AttributeEstimator
-from edgeface.pipeline.detect import FaceDetector
-from edgeface.pipeline.face import Face, faces_from
-from edgeface.spec import ModelSpec
+from edgeface.imaging.image_io import read_image
+from edgeface.inference.attributes import AttributeEstimator
+from edgeface.inference.detector import FaceDetector
+from edgeface.inference.result import Face, faces_from
+from edgeface.spec.model import ModelSpec
 from edgeface.types import Image
 
 __all__ = ["AttributeEstimator", "Face", "FaceAnalyzer", "FaceDetector"]

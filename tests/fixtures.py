@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeface.geometry import template
-from edgeface.spec import DETECTOR_KEY, MODEL_KEY, AlignmentSpec, DetectorSpec, ModelSpec, default_heads
+from edgeface.imaging.geometry import template
+from edgeface.spec.model import DETECTOR_KEY, MODEL_KEY, AlignmentSpec, DetectorSpec, ModelSpec, default_heads
 from edgeface.types import Image
 
 SIZE = 32

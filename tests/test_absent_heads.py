@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from edgeface.api import FaceAnalyzer
-from edgeface.cli import faces
+from edgeface.cli import face_rows as faces
 from edgeface.errors import ConfigError, SpecError
-from edgeface.labelled import LabelledCrops
-from edgeface.metrics import Labels
+from edgeface.evaluation.labelled_crops import LabelledCrops
+from edgeface.evaluation.metrics import Labels
 from edgeface.parity import compare
-from edgeface.pipeline import draw
-from edgeface.pipeline.attributes import AttributeEstimator
-from edgeface.pipeline.sink import csv_row
+from edgeface.inference import overlay as draw
+from edgeface.inference.attributes import AttributeEstimator
+from edgeface.sinks.file_sinks import csv_row
 from edgeface.types import Attributes
 from tests.cli.conftest import Cli, cli  # noqa: F401
 from tests.fixtures import SIZE, picture, tiny_detector, tiny_model, tiny_spec, write_picture, write_tiny_model  # noqa: F401

@@ -9,7 +9,7 @@ import pytest
 import edgeface
 from edgeface.api import AttributeEstimator, Face, FaceAnalyzer, FaceDetector
 from edgeface.errors import ArtifactError, ImageError
-from edgeface.pipeline.face import FrameResult, faces_from
+from edgeface.inference.result import FrameResult, faces_from
 from edgeface.types import Attributes, Faces, Frame, Tracks
 from tests.fixtures import picture, tiny_detector, tiny_model, tiny_spec, write_picture  # noqa: F401
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edgeface.artifact import sha256_file
+from edgeface.common.files import sha256_file
 from edgeface.cli.main import app
 from tests.conftest import ROOT
 
@@ -60,7 +60,7 @@ def percent(fraction: float) -> str:
 
 
 def test_the_figures_in_sentences_are_those_of_the_results() -> None:
-    """Those in tables are ``benchmarks.report``'s care."""
+    """Those in tables are ``benchmarks.tables.generate``'s care."""
     agreement = result("detector_agreement")["parts"]["all"]
     named = [percent(agreement[key]) for key in ("recall", "precision", "landmark_error", "teacher_error")]
     honesty = shipped_honesty()

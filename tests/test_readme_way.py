@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeface.datasets import in_folds, open_faces
-from edgeface.pipeline.detect import shipped_model
+from edgeface.evaluation.datasets import in_folds, open_faces
+from edgeface.inference.detector import shipped_model
 from tests.conftest import ROOT
 
 for _package in ("torch", "onnx"):

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from edgeface.errors import EdgefaceError
-from trainer import commands, soft_commands
+from trainer.cli import commands, soft_label_commands as soft_commands
 from trainer.config import load_config
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -24,7 +24,7 @@ Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to
 @app.command()
 def crops(recipe: Recipe, settings: Set = None) -> None:
     """Cut the crops of a recipe's pictures into its cache."""
-    from trainer.data import load_samples
+    from trainer.data.samples import load_samples
     from trainer.log import Log
 
     config = load_config(recipe, settings or ())
@@ -91,7 +91,7 @@ def average(
     ] = None,
 ) -> None:
     """Average the weights of a run and of what it went on from: often better on unseen faces than either."""
-    from trainer.soup import average_runs
+    from trainer.weight_averaging import average_runs
 
     typer.echo(average_runs(checkpoint, other, share, output, cache))
 
@@ -138,7 +138,7 @@ def report_data(
     ] = None,
 ) -> None:
     """Look a recipe's data over: malformed, unreadable and duplicate pictures, odd labels, numbers of each class."""
-    from trainer.data_report import write_data_report
+    from trainer.data_report.findings import write_data_report
 
     typer.echo(write_data_report(load_config(recipe, settings or ()), out, model))
 
@@ -150,7 +150,7 @@ app.add_typer(report, name="report")
 
 
 def _folds(text: str) -> frozenset[int]:
-    from edgeface.datasets import FOLDS, parse_folds
+    from edgeface.evaluation.datasets import FOLDS, parse_folds
 
     return parse_folds(text) or frozenset(range(FOLDS))
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from edgeface.artifact import atomic_path
+from edgeface.common.files import atomic_path
 from edgeface.errors import ArtifactError, ConfigError
-from trainer import recipe
+from trainer import config_file as recipe
 from trainer.config import Config
 
 if TYPE_CHECKING:
-    from trainer.train import Run
+    from trainer.run_state import Run
 
 _MACHINE = frozenset(
     {"out", "cache", "device", "threads", "detector", "utkface", "fairface", "fairface_labels", "manifests", "exclude",

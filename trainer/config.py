@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeface.geometry import template
-from edgeface.spec import RACES, AlignmentSpec
-from trainer import recipe
+from edgeface.imaging.geometry import template
+from edgeface.spec.model import RACES, AlignmentSpec
+from trainer import config_file as recipe
 
 AMP_MODES = ("auto", "off", "bf16", "fp16")
 CLASS_WEIGHTINGS = ("fixed", "inverse")
@@ -26,7 +26,7 @@ POOLS = ("position", "mean", "flatten")
 
 @dataclass(frozen=True)
 class Config:
-    """A recipe. Paths are relative to the working folder; folds follow ``edgeface.datasets``."""
+    """A recipe. Paths are relative to the working folder; folds follow ``edgeface.evaluation.datasets``."""
 
     name: str = "compact"
     tasks: tuple[str, ...] = TASKS  # heads that the network has; a picture without a task's label does not train it

@@ -13,7 +13,7 @@ from edgeface.errors import SinkError
 
 if TYPE_CHECKING:
     from trainer.config import Config
-    from trainer.data import Loaded
+    from trainer.data.samples import Loaded
 
 
 class Log:
@@ -62,7 +62,7 @@ class Log:
 
     def data(self, loaded: Loaded, config: Config) -> None:
         """Say how many pictures there are and which were left out."""
-        from trainer.data import SOURCES
+        from trainer.data.samples import SOURCES
 
         samples = loaded.samples
         for source in loaded.skipped:

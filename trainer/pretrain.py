@@ -15,16 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeface.errors import ConfigError
-from trainer.augment import Augment
+from trainer.augmentation.augment import Augment
 from trainer.config import Config
-from trainer.data import Samples
-from trainer.feed import Feed
+from trainer.data.samples import Samples
+from trainer.data.batches import Feed
 from trainer.log import Log
-from trainer.losses import Targets
-from trainer.machine import autocast, pick_amp
+from trainer.objective.losses import Targets
+from trainer.compute_device import autocast, pick_amp
 from trainer.models import AttributeNet
-from trainer.optim import Schedule, make_optimizer
-from trainer.sampling import epoch_order
+from trainer.objective.optim import Schedule, make_optimizer
+from trainer.data.sampling import epoch_order
 
 _IMPOSSIBLE = -1e4
 """Logit of what may not be chosen: finite, so that a row without any choice has finite gradients."""

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeface.artifact import atomic_path
+from edgeface.common.files import atomic_path
 from edgeface.errors import ConfigError, EdgefaceError
-from edgeface.html import Table, markdown_table
+from edgeface.common.html import Table, markdown_table
 from trainer import checkpoint
 from trainer.config import Config, load_config
 
@@ -72,7 +72,7 @@ def _run(config: Config) -> dict[str, Any]:
 
 def _ended(config: Config) -> dict[str, Any]:
     """Epochs done, and the metrics on the validation folds that the program carries."""
-    from edgeface.export import load_program
+    from edgeface.export.onnx_export import load_program
 
     lines = (Path(config.out) / "metrics.jsonl").read_text().splitlines()
     spec = load_program(Path(config.out) / "model.pt2")[1]

@@ -14,26 +14,28 @@ import torch
 from torch import Tensor, nn
 
 from edgeface.errors import ConfigError, DataError
-from trainer import checkpoint, losses, pretrain
-from trainer.augment import Augment
-from trainer.balance import Balancer, make_balancer
-from trainer.calibration import Calibration, fit_calibration
+from trainer import checkpoint, pretrain
+from trainer.objective import losses
+from trainer.augmentation.augment import Augment
+from trainer.objective.balance import Balancer, make_balancer
+from trainer.models.calibration_values import Calibration
+from trainer.calibrate import fit_calibration
 from trainer.config import Config
-from trainer.data import Samples, load_samples
-from trainer.distill import Teachers, distillation_loss
+from trainer.data.samples import Samples, load_samples
+from trainer.soft_labels.distill import Teachers, distillation_loss
 from trainer.distributed import Group, joined, synchronised
 from trainer.ema import Averaged
-from trainer.evaluate import evaluate, penalty
-from trainer.feed import Feed
+from trainer.validate import evaluate, penalty
+from trainer.data.batches import Feed
 from trainer.log import Log
-from trainer.losses import Targets, task_losses, with_class_weights
-from trainer.machine import autocast, pick_amp, pick_device, prepare
-from trainer.mixing import mixed
+from trainer.objective.losses import Targets, task_losses, with_class_weights
+from trainer.compute_device import autocast, pick_amp, pick_device, prepare
+from trainer.augmentation.mixing import mixed
 from trainer.models import AttributeNet, build_net, load_net, load_start
-from trainer.optim import Schedule, make_optimizer, set_stage
-from trainer.program import save_program, spec_of
-from trainer.sampling import epoch_length, epoch_order
-from trainer.soft_labels import attached, soft_losses
+from trainer.objective.optim import Schedule, make_optimizer, set_stage
+from trainer.models.program import save_program, spec_of
+from trainer.data.sampling import epoch_length, epoch_order
+from trainer.soft_labels.labels import attached, soft_losses
 
 _LOOK_EVERY = 50
 """Steps between two looks at whether the loss is still a number; each look waits for the device."""
@@ -280,7 +282,7 @@ def write_program(config: Config, folds: Collection[int]) -> Path:
 
 def export_checkpoint(path: Path, output: Path) -> None:
     """An ONNX file of a checkpoint (or of a program), proven to give the same answers."""
-    from edgeface.export import export_onnx
+    from edgeface.export.onnx_export import export_onnx
 
     if path.suffix == ".pt2":
         export_onnx(path, output)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.peers.base import required
-from edgeface.geometry import invert, similarity
-from edgeface.preprocess import template_px
-from edgeface.spec import AlignmentSpec
+from edgeface.imaging.geometry import invert, similarity
+from edgeface.imaging.preprocess import template_px
+from edgeface.spec.model import AlignmentSpec
 from edgeface.types import Floats, Image
 
 Align = Callable[[Image, Floats, AlignmentSpec, int], NDArray[Any]]

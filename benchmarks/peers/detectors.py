@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.peers.base import Unavailable, required
-from edgeface.pipeline.detect import FaceDetector
+from edgeface.inference.detector import FaceDetector
 from edgeface.types import Image
 
 MODELS = Path(__file__).resolve().parents[3] / "shared" / "models"

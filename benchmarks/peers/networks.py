@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.vgg_style import write_vgg_style
+from benchmarks.studies.vgg_style import write_vgg_style
 
 RECIPES = Path(__file__).resolve().parents[2] / "trainer" / "recipes"
 
@@ -15,10 +15,10 @@ def from_recipe(recipe: str, backbone: str | None = None) -> Callable[[Path], Pa
     """A recipe's network, with another ``backbone`` where one is named, as ONNX at the path that is given."""
 
     def write(path: Path) -> Path:
-        from edgeface.export import export_onnx
+        from edgeface.export.onnx_export import export_onnx
         from trainer.config import load_config
         from trainer.models import build_net
-        from trainer.program import save_program, spec_of
+        from trainer.models.program import save_program, spec_of
 
         _register_mobilenet_v2()
         config = load_config(RECIPES / f"{recipe}.toml")
@@ -38,7 +38,7 @@ def _register_mobilenet_v2() -> None:
     from trainer.models import BACKBONES, Backbone
 
     def mobilenet_v2(config: Config) -> Backbone:
-        import trainer.vision  # noqa: F401  (makes torchvision importable beside any build of torch)
+        import trainer.models.torchvision_shim  # noqa: F401  (makes torchvision importable beside any build of torch)
 
         from torchvision.models import mobilenet_v2 as make  # isort: skip
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.peers.base import Unavailable, required
-from edgeface.artifact import model_spec
-from edgeface.opencv_variant import write_opencv_variant
-from edgeface.runtime.base import open_backend
+from edgeface.spec.metadata import model_spec
+from edgeface.export.opencv_variant import write_opencv_variant
+from edgeface.runtime.open import open_backend
 from edgeface.runtime.openvino import OpenVinoBackend
 
 Crops = NDArray[np.uint8]

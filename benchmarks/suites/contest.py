@@ -1,6 +1,6 @@
 """One case of a suite: ours and its peers in the same interleaved rounds, and what came of it.
 
-The measurement is ``edgeface.bench``'s. pytest-benchmark's fixture drives its rounds, so a round there is one turn of
+The measurement is ``edgeface.bench.model_speed``'s. pytest-benchmark's fixture drives its rounds, so a round there is one turn of
 every contender; the ratios come from the rounds themselves.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from benchmarks.peers.base import Contender
-from edgeface.bench import Interleaved, Samples, paired_speedup
+from edgeface.bench.model_speed import Interleaved, Samples, paired_speedup
 
 MIN_ROUNDS = 5
 

@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.artifact import model_spec
-from edgeface.datasets import find_faces
-from edgeface.demo_clip import portraits
-from edgeface.images import decode_image
-from edgeface.labelled import labelled_crops, pictures, thinned
-from edgeface.pipeline.attributes import landmarks_of
-from edgeface.pipeline.chips import framed
-from edgeface.pipeline.detect import FaceDetector, shipped_model
-from edgeface.preprocess import align
-from edgeface.spec import GENDERS, ModelSpec
+from edgeface.spec.metadata import model_spec
+from edgeface.evaluation.datasets import find_faces
+from edgeface.imaging.portraits import portraits
+from edgeface.imaging.image_io import decode_image
+from edgeface.evaluation.labelled_crops import labelled_crops, pictures, thinned
+from edgeface.inference.attributes import landmarks_of
+from edgeface.evaluation.precropped import framed
+from edgeface.inference.detector import FaceDetector, shipped_model
+from edgeface.imaging.preprocess import align
+from edgeface.spec.model import GENDERS, ModelSpec
 from edgeface.types import Image
 
 HELD_OUT_FOLD = 1

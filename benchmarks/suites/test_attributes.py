@@ -13,7 +13,7 @@ from benchmarks.suites.contest import BenchmarkFixture, contest
 from benchmarks.suites.faces import RealFaces, agreement
 from benchmarks.suites.models import Artefacts
 from benchmarks.suites.results import Suite
-from edgeface.runtime.base import open_backend
+from edgeface.runtime.open import open_backend
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -11,8 +11,8 @@ from benchmarks.peers.networks import HEAVY, NETWORKS
 from benchmarks.suites.contest import BenchmarkFixture, contest
 from benchmarks.suites.models import Artefacts
 from benchmarks.suites.results import Suite
-from edgeface.bench import noise_feed
-from edgeface.runtime.base import open_backend
+from edgeface.bench.model_speed import noise_feed
+from edgeface.runtime.open import open_backend
 
 
 def test_one_face(benchmark: BenchmarkFixture, suite: Suite, models: Artefacts, work: Path) -> None:

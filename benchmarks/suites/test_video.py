@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cpp_frames import frames_per_second
+from benchmarks.studies.cpp_frames import frames_per_second
 from benchmarks.peers.base import Contender
-from benchmarks.pipeline_efficiency import parts, pipeline
+from benchmarks.studies.pipeline_efficiency import parts, pipeline
 from benchmarks.suites.contest import BenchmarkFixture, contest, self_timed_contest
 from benchmarks.suites.results import Suite
 from edgeface.api import FaceAnalyzer
-from edgeface.demo_clip import make_demo_clip
+from edgeface.pipeline.demo_clip import make_demo_clip
 
 CPP_DEMO = Path(__file__).resolve().parents[2] / "build" / "cpp" / "edgeface_demo"
 THREADS = 1

@@ -1,5 +1,5 @@
 // OpenCV's DNN module, from 4.5.4 on. It has no uint8 input and no free shapes inside a graph, so it takes the variant
-// of a model that `python -m edgeface.opencv_variant` writes: the same network, its input in float32.
+// of a model that `python -m edgeface.export.opencv_variant` writes: the same network, its input in float32.
 #include <algorithm>
 #include <opencv2/dnn.hpp>
 #include <utility>
@@ -17,7 +17,7 @@ Shape input_shape_in(const Metadata& found, const std::string& path) {
     if (variant == found.end() || variant->second != "opencv") {
         throw Error(EDGEFACE_BAD_MODEL, "`" + path +
                                             "` is not for OpenCV, which knows no uint8 input: write its variant with: "
-                                            "python -m edgeface.opencv_variant " +
+                                            "python -m edgeface.export.opencv_variant " +
                                             path + " -o NEW.onnx");
     }
     return {-1, -1, -1, 3};

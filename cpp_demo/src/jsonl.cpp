@@ -10,7 +10,7 @@
 namespace edgeface {
 namespace {
 
-constexpr int kSchema = 1;  // `edgeface.pipeline.face.SCHEMA`
+constexpr int kSchema = 1;  // `edgeface.inference.result.SCHEMA`
 
 // The shortest digits that read back as `value`, laid out as Python does: an exponent only below 1e-4 and from 1e16.
 std::string shortest(double value) {

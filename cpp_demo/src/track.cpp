@@ -6,7 +6,7 @@
 namespace edgeface {
 namespace {
 
-// The settings of `edgeface.pipeline.track.IouTracker`.
+// The settings of `edgeface.tracking.iou.IouTracker`.
 constexpr double kIouThreshold = 0.25;
 constexpr double kBufferFrac = 0.3;
 constexpr int kMinHits = 2;

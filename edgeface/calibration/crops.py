@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.calibration.check import verified_pictures
-from edgeface.calibration.pictures import Picture
+from edgeface.calibration.images import Picture
 from edgeface.calibration.set_file import CalibrationSet
-from edgeface.datasets import FaceSet
+from edgeface.evaluation.datasets import FaceSet
 from edgeface.errors import CalibrationError
-from edgeface.labelled import Crop, Progress, cut_crop
-from edgeface.pipeline.chips import Detector
-from edgeface.preprocess import stack
-from edgeface.spec import ModelSpec
+from edgeface.evaluation.labelled_crops import Crop, Progress, cut_crop
+from edgeface.evaluation.precropped import Detector
+from edgeface.imaging.preprocess import stack
+from edgeface.spec.model import ModelSpec
 
 _FACES_FRAC = 0.9
 """Data sets of faces reach 0.98 and more; a set of noise or of landscapes has none."""

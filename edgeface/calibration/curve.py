@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.artifact import atomic_path
+from edgeface.common.files import atomic_path
 from edgeface.calibration.set_file import CalibrationSet
 from edgeface.errors import MissingDependencyError, SinkError
-from edgeface.labelled import Progress
+from edgeface.evaluation.labelled_crops import Progress
 from edgeface.quantization.ranges import activation_ranges
 
 _SMALLEST = 8

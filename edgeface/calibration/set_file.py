@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgeface.artifact import atomic_path
+from edgeface.common.files import atomic_path
 from edgeface.errors import CalibrationError
-from edgeface.toml_file import read_toml, unknown_key
+from edgeface.common.toml_file import read_toml, unknown_key
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _TYPES: Mapping[str, type] = {

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.cli import options
-from edgeface.cli.output import note, progress, say, say_json, table, write_json
+from edgeface.common.console import note, progress, say, say_json, table, write_json
 from edgeface.errors import ConfigError
 
 if TYPE_CHECKING:
-    from edgeface.bench import BenchReport, Speedup
-    from edgeface.bench_compare import Comparison
-    from edgeface.bench_gpu import GpuCost
-    from edgeface.bench_pipeline import PipelineReport
+    from edgeface.bench.model_speed import BenchReport, Speedup
+    from edgeface.bench.compare import Comparison
+    from edgeface.bench.gpu_speed import GpuCost
+    from edgeface.bench.pipeline_speed import PipelineReport
     from edgeface.pipeline.device import AnyAnalyzer
 
 EXAMPLE = "Example: edgeface bench model.onnx model.int8.onnx --batch 1,8 --threads 1"
@@ -56,8 +56,8 @@ def bench(
         opened = options.analyzer(model, detector, _numbers("threads", threads)[0], None, 32, device, strict_device)
         _pipeline(pipeline, opened, seconds, as_json, save)
         return
-    from edgeface.bench import bench as measure
-    from edgeface.bench_compare import compare_bench, read_bench
+    from edgeface.bench.model_speed import bench as measure
+    from edgeface.bench.compare import compare_bench, read_bench
 
     old = None if compare is None else read_bench(compare)
     with progress("timing") as report:
@@ -77,7 +77,7 @@ def bench(
 
 def _pipeline(clip: str, opened: AnyAnalyzer, seconds: float, as_json: bool, save: Path | None) -> None:
     """Time ``clip`` and print or save the figures."""
-    from edgeface.bench_pipeline import bench_pipeline
+    from edgeface.bench.pipeline_speed import bench_pipeline
 
     with opened as analyzer, progress("timing") as report:
         result = bench_pipeline(clip, analyzer, seconds, progress=report)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeface.cli.output import note, progress, say, say_json
+from edgeface.common.console import note, progress, say, say_json
 
 if TYPE_CHECKING:
-    from edgeface.build import Built
-    from edgeface.recipe import Recipe
+    from edgeface.build.build import Built
+    from edgeface.spec.recipe import Recipe
 
 EXAMPLE = (
     "Example: edgeface build-engine model.onnx --target cpu --calibration calibration/utkface-512.toml --data UTKFace/"
@@ -64,7 +64,7 @@ def build_engine(
     judges it against MODEL on fold 1 of --data, and writes it with a passport beside it. Nothing is written where it
     loses more than its budget, and nothing is built again from the same inputs.
     """
-    from edgeface.build import Order, build_engine
+    from edgeface.build.build import Order, build_engine
 
     changes = {
         "target": target,
@@ -104,14 +104,14 @@ class _Terminal:
 
 
 def _recipe(path: Path | None, changes: dict[str, Any]) -> Recipe:
-    from edgeface.recipe import Recipe, read_recipe
+    from edgeface.spec.recipe import Recipe, read_recipe
 
     return Recipe(**changes) if path is None else dataclasses.replace(read_recipe(path), **changes)
 
 
 def _beside(model: Path, recipe: Recipe) -> Path:
     """``model.onnx`` becomes ``model.int8.onnx`` or ``model.int8.engine``."""
-    from edgeface.artifact import ENGINE_SUFFIX
+    from edgeface.common.files import ENGINE_SUFFIX
 
     suffix = ".onnx" if recipe.on_cpu else ENGINE_SUFFIX
     return model.with_name(f"{model.stem}.{recipe.precision}{suffix}")

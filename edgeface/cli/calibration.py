@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.cli import options
-from edgeface.cli.output import note, progress, say, say_json, table
+from edgeface.common.console import note, progress, say, say_json, table
 
 if TYPE_CHECKING:
     from edgeface.calibration import CalibrationSet, Coverage
     from edgeface.calibration.curve import RangeError
-    from edgeface.datasets import FaceSet
+    from edgeface.evaluation.datasets import FaceSet
 
 HELP = "Draw or verify a calibration set.\n\nIts pictures give an int8 network the ranges of its activations."
 
@@ -57,7 +57,7 @@ def make(
     As even over age bands, genders and races as the data allow, from training folds only, without pictures that look
     like one of the held-out folds. The file lists names and hashes.
     """
-    from edgeface import datasets
+    from edgeface.evaluation import datasets
     from edgeface.calibration import check_set, draw, write_set
 
     wanted = datasets.parse_folds(folds)
@@ -96,7 +96,7 @@ def check(
     Every picture is there, unchanged and whole; none is of a held-out fold, by its name or by what it shows. Exit
     code 1 where the set is not fit to calibrate with.
     """
-    from edgeface import datasets
+    from edgeface.evaluation import datasets
     from edgeface.calibration import check_set, read_set
 
     listed = read_set(calibration)
@@ -124,11 +124,12 @@ def _errors(
     method: str,
 ) -> list[RangeError]:
     """The curve's points; none where it is not wanted, or where nobody asked for it and a package is missing."""
-    from edgeface.artifact import cache_dir, model_spec
+    from edgeface.common.files import cache_dir
+    from edgeface.spec.metadata import model_spec
     from edgeface.calibration import calibration_crops
     from edgeface.calibration.curve import range_errors, write_curve
     from edgeface.errors import MissingDependencyError
-    from edgeface.pipeline.detect import attribute_model
+    from edgeface.inference.detector import attribute_model
 
     if not (curve or plot):
         return []
@@ -172,8 +173,8 @@ def _report(calibration: CalibrationSet, coverage: Coverage, errors: Sequence[Ra
 
 
 def _coverage_table(calibration: CalibrationSet, coverage: Coverage) -> None:
-    from edgeface.metrics import AGE_BANDS
-    from edgeface.spec import GENDERS, RACES
+    from edgeface.evaluation.metrics import AGE_BANDS
+    from edgeface.spec.model import GENDERS, RACES
 
     columns = [f"{gender} {race}" for gender in GENDERS for race in RACES]
     rows = [

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeface.cli import faces, options
-from edgeface.cli.output import progress, say, table
+from edgeface.cli import face_rows as faces, options
+from edgeface.common.console import progress, say, table
 from edgeface.cli.run_report import in_words
 
 if TYPE_CHECKING:
     from edgeface.api import Face
-    from edgeface.pipeline.face import FrameResult
+    from edgeface.inference.result import FrameResult
     from edgeface.types import Image
 
 EXAMPLE = "Example: edgeface demo --out demo-out"
@@ -37,13 +37,14 @@ def demo(
     The clip is made from two portraits. Writes clip.mp4, annotated.mp4, results.jsonl, contact.jpg and one
     annotated picture a portrait.
     """
-    from edgeface.demo_clip import make_demo_clip, portraits
-    from edgeface.images import write_image
+    from edgeface.pipeline.demo_clip import make_demo_clip
+    from edgeface.imaging.portraits import portraits
+    from edgeface.imaging.image_io import write_image
     from edgeface.pipeline import runner
-    from edgeface.pipeline.draw import draw_faces
-    from edgeface.pipeline.sink import open_sink
-    from edgeface.pipeline.source import open_source
-    from edgeface.pipeline.track import IouTracker
+    from edgeface.inference.overlay import draw_faces
+    from edgeface.sinks.open import open_sink
+    from edgeface.sources.open import open_source
+    from edgeface.tracking.iou import IouTracker
 
     with options.analyzer(model, detector, threads, None, 32, device, strict_device) as analyzer:
         make_demo_clip(out / "clip.mp4")
@@ -95,7 +96,7 @@ class _Watcher:
 
     def stills(self, count: int) -> list[Image]:
         """Up to ``count`` annotated frames, evenly spread over the clip."""
-        from edgeface.pipeline.draw import draw_faces
+        from edgeface.inference.overlay import draw_faces
 
         count = min(count, len(self._results))
         chosen = [self._results[(2 * number + 1) * len(self._results) // (2 * count)] for number in range(count)]
@@ -129,8 +130,8 @@ def contact_sheet(pictures: Sequence[Image], cell: tuple[int, int] = (640, 360),
     """Pictures side by side, each fitted into a ``cell`` of (width, height) pixels: uint8 ``[H, W, 3]`` RGB."""
     import numpy as np
 
-    from edgeface.geometry import letterbox
-    from edgeface.preprocess import fit_canvas
+    from edgeface.imaging.geometry import letterbox
+    from edgeface.imaging.preprocess import fit_canvas
 
     width, height = cell
     rows = -(-len(pictures) // columns)

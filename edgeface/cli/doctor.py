@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgeface.cli.output import say, say_json
+from edgeface.common.console import say, say_json
 
 EXAMPLE = "Example: edgeface doctor --json > doctor.json"
 
@@ -26,7 +26,7 @@ def doctor(
     if folder is not None:
         _examine_folder(folder, as_json)
         return
-    from edgeface.doctor import examine
+    from edgeface.doctor.examine import examine
 
     report = examine()
     if as_json:
@@ -44,7 +44,7 @@ def doctor(
 
 
 def _examine_folder(folder: Path, as_json: bool) -> None:
-    from edgeface.doctor_engines import folder_facts
+    from edgeface.doctor.accelerators import folder_facts
 
     facts = folder_facts(folder)
     if as_json:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from edgeface.cli import options
-from edgeface.cli.output import complain, note, progress, table, write_json
+from edgeface.common.console import complain, note, progress, table, write_json
 
 EXAMPLE = "Example: edgeface evaluate model.onnx --data UTKFace/ --folds 1 --json metrics.json"
 
@@ -55,10 +55,10 @@ def evaluate(
     Labels are UTKFace's file names, or a file in FairFace's form with --labels. Folds depend on names alone; 0 and
     1 are the test folds, which no shipped model was trained on.
     """
-    from edgeface import datasets
-    from edgeface.artifact import sha256_file
-    from edgeface.evaluate import evaluate as judge
-    from edgeface.labelled import thinned
+    from edgeface.evaluation import datasets
+    from edgeface.common.files import sha256_file
+    from edgeface.evaluation.evaluate import evaluate as judge
+    from edgeface.evaluation.labelled_crops import thinned
 
     wanted = datasets.parse_folds(folds)
     network = options.estimator(model, threads, batch)

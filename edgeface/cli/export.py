@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgeface.cli.output import say
+from edgeface.common.console import say
 
 EXAMPLE = "Example: edgeface export model.pt2 -o model.onnx"
 
@@ -21,8 +21,8 @@ def export(
     The same crops go through PyTorch and ONNX Runtime; where an output differs by more than its declared tolerance,
     nothing is written.
     """
-    from edgeface.artifact import sha256_file
-    from edgeface.export import export_onnx
+    from edgeface.common.files import sha256_file
+    from edgeface.export.onnx_export import export_onnx
 
     export_onnx(program, output)
     say(f"wrote {output} ({output.stat().st_size / 1e6:.2f} MB, sha256 {sha256_file(output)})")

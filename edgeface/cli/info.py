@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgeface.cli.output import say, say_json
+from edgeface.common.console import say, say_json
 
 EXAMPLE = "Example: edgeface info model.onnx"
 
@@ -25,7 +25,7 @@ def info(
     detectors, ours and those of other families. With --tensorrt: what TensorRT would refuse or run slowly, with exit
     code 1 where it would refuse.
     """
-    from edgeface.model_info import model_info
+    from edgeface.doctor.model_info import model_info
 
     if tensorrt:
         _lint(model, as_json)

@@ -15,10 +15,10 @@ import typer
 from edgeface.errors import ConfigError
 
 if TYPE_CHECKING:
-    from edgeface.pipeline.privacy import PrivacyOptions
-    from edgeface.pipeline.runner_stats import RunStats
-    from edgeface.pipeline.sink import Sink
-    from edgeface.pipeline.sink_bounded import BoundedSink
+    from edgeface.sinks.privacy import PrivacyOptions
+    from edgeface.pipeline.run_stats import RunStats
+    from edgeface.sinks.base import Sink
+    from edgeface.sinks.queue import BoundedSink
 
 Privacy = Annotated[
     bool, typer.Option("--privacy", help="Counts per interval only: no pictures and nothing about single people.")
@@ -47,8 +47,8 @@ def privacy_options(
     privacy: bool, k: int = 5, interval_s: float = 60.0, heads: str | None = None, blur: bool = False
 ) -> PrivacyOptions:
     """What the options ask for. Raises ``ConfigError`` for an unknown head or none."""
-    from edgeface.pipeline.counts import CountOptions
-    from edgeface.pipeline.privacy import PrivacyOptions
+    from edgeface.sinks.counts import CountOptions
+    from edgeface.sinks.privacy import PrivacyOptions
 
     names = None if heads is None else tuple(name.strip() for name in heads.split(",") if name.strip())
     if names == ():
@@ -58,8 +58,8 @@ def privacy_options(
 
 def open_sinks(uris: Iterable[str], options: PrivacyOptions) -> Iterator[BoundedSink]:
     """Each sink in its thread, behind what ``options`` ask for, opened as the iterator goes."""
-    from edgeface.pipeline.privacy import open_guarded
-    from edgeface.pipeline.sink_bounded import BoundedSink
+    from edgeface.sinks.privacy import open_guarded
+    from edgeface.sinks.queue import BoundedSink
 
     for uri in uris:
         sink = open_guarded(uri, options)
@@ -74,7 +74,7 @@ def serving_metrics(
     if address is None:
         yield None
         return
-    from edgeface.pipeline.metrics_live import MetricsServer, alive, run_metrics
+    from edgeface.pipeline.run_metrics import MetricsServer, alive, run_metrics
 
     metrics = run_metrics(stats, tuple(sinks), counts_only)
     with MetricsServer(address, metrics, lambda: alive(stats.sources)) as server:

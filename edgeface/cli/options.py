@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeface.cli.output import note
+from edgeface.common.console import note
 
 if TYPE_CHECKING:
     from edgeface.api import AttributeEstimator, FaceDetector

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.cli import options
-from edgeface.cli.output import complain, note, progress, say, say_json, table, write_json
+from edgeface.common.console import complain, note, progress, say, say_json, table, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgeface.api import FaceDetector
-    from edgeface.datasets import FaceSet
-    from edgeface.labelled import LabelledCrops
+    from edgeface.evaluation.datasets import FaceSet
+    from edgeface.evaluation.labelled_crops import LabelledCrops
     from edgeface.parity import Budget, ParityReport
-    from edgeface.parity.detectors import DetectorReport
+    from edgeface.parity.detector_parity import DetectorReport
 
 EXAMPLE = "Example: edgeface parity model.onnx model.int8.onnx --data UTKFace/ --folds 1 --report parity/"
 
@@ -62,10 +62,10 @@ def parity(
     Exit code 1 where the gate's budget is broken, with a sentence that names what. Two face detectors are compared by
     the faces they find.
     """
-    from edgeface.artifact import onnx_metadata
+    from edgeface.spec.metadata import onnx_metadata
     from edgeface.parity import Budget, compare, failures, read_budget
-    from edgeface.parity.detectors import compare_detectors, detector_failures
-    from edgeface.spec import MODEL_KEY
+    from edgeface.parity.detector_parity import compare_detectors, detector_failures
+    from edgeface.spec.model import MODEL_KEY
 
     budget = Budget() if gate is None else read_budget(gate)
     seconds = 2.0 if latency else 0.0
@@ -89,9 +89,9 @@ def parity(
 def _crops(
     reference: Path, data: list[Path], labels: Path | None, folds: str, limit: int | None, finder: FaceDetector | None
 ) -> LabelledCrops:
-    from edgeface import datasets
-    from edgeface.artifact import model_spec
-    from edgeface.labelled import labelled_crops, thinned
+    from edgeface.evaluation import datasets
+    from edgeface.spec.metadata import model_spec
+    from edgeface.evaluation.labelled_crops import labelled_crops, thinned
 
     found: Sequence[FaceSet] = datasets.find_faces(data, labels, datasets.parse_folds(folds))
     with progress("cutting crops") as report:
@@ -111,7 +111,7 @@ def _publish(
     report: Path | None,
 ) -> None:
     """Figures and verdict to wherever they are wanted; the sentences always go to stderr as well."""
-    from edgeface.artifact import atomic_path
+    from edgeface.common.files import atomic_path
     from edgeface.parity.page import page
     from edgeface.parity.text import tables
 

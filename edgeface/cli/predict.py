@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeface.cli import faces, options
-from edgeface.cli.output import complain, keep_input, note, say_json, table
+from edgeface.cli import face_rows as faces, options
+from edgeface.common.console import complain, keep_input, note, say_json, table
 from edgeface.errors import ImageError
 
 if TYPE_CHECKING:
     from edgeface.api import AttributeEstimator
     from edgeface.pipeline.device import AnyAnalyzer
-    from edgeface.pipeline.face import FrameResult
+    from edgeface.inference.result import FrameResult
     from edgeface.types import Frame
 
 EXAMPLE = "Example: edgeface predict photos/ portrait.jpg --json > faces.jsonl"
@@ -50,7 +50,7 @@ def predict(
     Estimates age, gender and race of each. A picture that cannot be used is named on stderr, the others are
     answered, and the exit code is 1.
     """
-    from edgeface.pipeline.face import image_dict
+    from edgeface.inference.result import image_dict
 
     for folder in filter(None, (annotate, explain)):
         for path in paths:
@@ -85,7 +85,7 @@ def predict(
 
 def _frames(paths: Iterable[Path], failures: list[ImageError]) -> Iterator[Frame]:
     """The pictures of files and folders, decoded ahead; those that cannot be used are named and left out."""
-    from edgeface.pipeline.read_ahead import read_ahead
+    from edgeface.common.prefetch import read_ahead
 
     for found in read_ahead(_read, _files(paths)):
         if isinstance(found, ImageError):
@@ -97,7 +97,7 @@ def _frames(paths: Iterable[Path], failures: list[ImageError]) -> Iterator[Frame
 
 def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, int] | ImageError]:
     """Every picture file and its number, and what is wrong with a path that has none, in order."""
-    from edgeface.images import list_images
+    from edgeface.imaging.image_io import list_images
 
     numbers = count()
     for path in paths:
@@ -108,7 +108,7 @@ def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, int] | ImageError]:
 
 
 def _read(file: tuple[Path, int] | ImageError) -> Frame | ImageError:
-    from edgeface.images import read_image
+    from edgeface.imaging.image_io import read_image
     from edgeface.types import Frame
 
     if isinstance(file, ImageError):
@@ -121,7 +121,7 @@ def _read(file: tuple[Path, int] | ImageError) -> Frame | ImageError:
 
 
 def _sinks(stack: ExitStack, csv: Path | None, annotate: Path | None) -> list[Any]:
-    from edgeface.pipeline.sink import CsvSink, PictureSink
+    from edgeface.sinks.file_sinks import CsvSink, PictureSink
 
     sinks: list[Any] = []
     if csv is not None:
@@ -132,14 +132,14 @@ def _sinks(stack: ExitStack, csv: Path | None, annotate: Path | None) -> list[An
 
 
 def _map_sink(folder: Path, model: Path | None, threads: int, whole: bool) -> Any:
-    from edgeface.pipeline.detect import attribute_model
-    from edgeface.pipeline.sink_maps import MapSink
+    from edgeface.inference.detector import attribute_model
+    from edgeface.explain.sink import MapSink
 
     return MapSink(folder, attribute_model(model), threads, whole)
 
 
 def _results(frames: Iterable[Frame], analyzer: AnyAnalyzer) -> Iterator[FrameResult]:
-    from edgeface.pipeline.face import FrameResult
+    from edgeface.inference.result import FrameResult
 
     for frame in frames:
         yield FrameResult(frame, tuple(analyzer(frame.pixels)))
@@ -149,8 +149,8 @@ def _crop_results(frames: Iterator[Frame], estimator: AttributeEstimator) -> Ite
     """One face a picture: the whole of it, without landmarks; the centre square goes to the network."""
     import numpy as np
 
-    from edgeface.pipeline.face import FrameResult, faces_from
-    from edgeface.preprocess import centre_crop, stack
+    from edgeface.inference.result import FrameResult, faces_from
+    from edgeface.imaging.preprocess import centre_crop, stack
     from edgeface.types import Faces
 
     size = estimator.spec.input_size

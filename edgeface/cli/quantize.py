@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeface.cli.output import progress, say, say_json
+from edgeface.common.console import progress, say, say_json
 from edgeface.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def quantize(
     Input, outputs and their meaning stay the same. Which integers a layer sees depends on the target: a file for
     another machine may be slow there, or wrong, and is then refused. edgeface parity says what it cost.
     """
-    from edgeface.artifact import sha256_file
-    from edgeface.cli.output import keep_input
-    from edgeface.quantize import quantize as write
+    from edgeface.common.files import sha256_file
+    from edgeface.common.console import keep_input
+    from edgeface.quantization.quantize import quantize as write
 
     keep_input(model, output)
     ranges, origin = None, {}
@@ -80,7 +80,7 @@ def _ranges(
     model: Path, listed: CalibrationSet, data: Sequence[Path] | None, labels: Path | None, method: str
 ) -> Ranges:
     """The model's ranges on the set's pictures, which have to be there."""
-    from edgeface import datasets
+    from edgeface.evaluation import datasets
     from edgeface.calibration.feeds import calibration_ranges
 
     if not data:
@@ -93,8 +93,8 @@ def _facts(output: Path) -> dict[str, object]:
     """What the written file says of itself."""
     import dataclasses
 
-    from edgeface.artifact import onnx_metadata
-    from edgeface.quantization.flavour import precision_in
+    from edgeface.spec.metadata import onnx_metadata
+    from edgeface.spec.precision import precision_in
 
     written = precision_in(onnx_metadata(output))
     assert written is not None, "quantize records what it did"

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.cli import live_options, options
-from edgeface.cli.output import complain, keep_input, note, progress, say
+from edgeface.common.console import complain, keep_input, note, progress, say
 from edgeface.cli.run_report import in_words, stats_lines
 
 if TYPE_CHECKING:
-    from edgeface.pipeline.fuse import Fuser
+    from edgeface.tracking.fusion import Fuser
     from edgeface.pipeline.runner import Analyzer
-    from edgeface.pipeline.runner_stats import RunSummary
-    from edgeface.pipeline.track import Tracker
+    from edgeface.pipeline.run_stats import RunSummary
+    from edgeface.tracking.iou import Tracker
 
 EXAMPLE = "Example: edgeface run clip.mp4 --sink annotated.mp4 --sink faces.jsonl"
 
@@ -85,8 +85,9 @@ def run(
     off is answered as far as it goes, with exit code 1. After Ctrl-C or SIGTERM the sinks hold what was done.
     """
     from edgeface.pipeline import runner
-    from edgeface.pipeline.runner_stats import RunStats
-    from edgeface.pipeline.source import SourceOptions, open_sources
+    from edgeface.pipeline.run_stats import RunStats
+    from edgeface.sources.base import SourceOptions
+    from edgeface.sources.open import open_sources
 
     uris = dict.fromkeys([*(sink or ()), *([_STDOUT] if as_json else ())])
     _keep_inputs(source, uris)
@@ -110,7 +111,7 @@ def run(
 
 def _keep_inputs(sources: list[str], uris: dict[str, None]) -> None:
     """Refuse to write over what is read."""
-    from edgeface.pipeline.source import is_local
+    from edgeface.sources.source_uri import is_local
 
     for source in filter(is_local, sources):
         for uri in filter(is_local, uris):
@@ -119,10 +120,10 @@ def _keep_inputs(sources: list[str], uris: dict[str, None]) -> None:
 
 def _followers(analyzer: Analyzer, per_frame: bool) -> tuple[Callable[[], Tracker], Callable[[], Fuser] | None]:
     """What makes a tracker and a fuser for each source; an analyzer of one pass on a GPU answers every face anyway."""
-    from edgeface.pipeline.fuse import FusionOptions, TrackFuser
-    from edgeface.pipeline.gpu_analyzer import GpuAnalyzer
-    from edgeface.pipeline.track import IouTracker
-    from edgeface.pipeline.track_kalman import KalmanTracker
+    from edgeface.tracking.fusion import FusionOptions, TrackFuser
+    from edgeface.gpu.analyzer import GpuAnalyzer
+    from edgeface.tracking.iou import IouTracker
+    from edgeface.tracking.kalman import KalmanTracker
 
     if per_frame:
         return IouTracker, None

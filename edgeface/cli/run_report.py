@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from edgeface.cli.output import note
+from edgeface.common.console import note
 
 if TYPE_CHECKING:
-    from edgeface.pipeline.runner_stats import RunStats, RunSummary
+    from edgeface.pipeline.run_stats import RunStats, RunSummary
 
 
 def in_words(summary: RunSummary, counts_only: bool = False) -> str:
@@ -30,7 +30,7 @@ def in_words(summary: RunSummary, counts_only: bool = False) -> str:
 @contextmanager
 def stats_lines(stats: RunStats, every_s: float, counts_only: bool = False) -> Iterator[None]:
     """A line on stderr every so many seconds, also while nothing comes."""
-    from edgeface.pipeline.runner_stats import StatsMark
+    from edgeface.pipeline.run_stats import StatsMark
 
     done = threading.Event()
 

@@ -1,6 +1,6 @@
 """Nothing lost on the way: candidates against a reference, per head and per group, and a gate that says no."""
 
-from edgeface.parity.attributes import answers_of, compare, is_simulated
+from edgeface.parity.attribute_parity import answers_of, compare, is_simulated
 from edgeface.parity.gate import Budget, failures, read_budget
 from edgeface.parity.report import CandidateParity, ParityReport
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-from edgeface.bench import Speedup
+from edgeface.bench.model_speed import Speedup
 from edgeface.errors import ConfigError
 from edgeface.parity.report import CandidateParity, Change, GroupLoss, HeadParity, ParityReport
-from edgeface.toml_file import read_toml, unknown_key
+from edgeface.common.toml_file import read_toml, unknown_key
 
 _NAMES = {
     "age": "age error",

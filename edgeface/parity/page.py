@@ -7,10 +7,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from edgeface.bench import BenchReport
-from edgeface.html import document, table
-from edgeface.parity.charts import Bar, bars, histogram
-from edgeface.parity.detectors import DetectorReport
+from edgeface.bench.model_speed import BenchReport
+from edgeface.common.html import document, table
+from edgeface.parity.svg import Bar, bars, histogram
+from edgeface.parity.detector_parity import DetectorReport
 from edgeface.parity.gate import Budget
 from edgeface.parity.report import CandidateParity, ParityReport
 from edgeface.parity.text import tables

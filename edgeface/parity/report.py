@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from edgeface.bench import BenchReport, Speedup
+from edgeface.bench.model_speed import BenchReport, Speedup
 from edgeface.parity.stats import UNITS, Loss
 
 

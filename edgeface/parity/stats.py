@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface import metrics
-from edgeface.metrics import AGE_BANDS, Answers, Labels
-from edgeface.spec import GENDERS, RACES
+from edgeface.evaluation import metrics
+from edgeface.evaluation.metrics import AGE_BANDS, Answers, Labels
+from edgeface.spec.model import GENDERS, RACES
 
 Floats64 = NDArray[np.float64]
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgeface.bench import Speedup
-from edgeface.html import Table
-from edgeface.parity.detectors import DetectorReport, Share
+from edgeface.bench.model_speed import Speedup
+from edgeface.common.html import Table
+from edgeface.parity.detector_parity import DetectorReport, Share
 from edgeface.parity.report import CandidateParity, GroupLoss, ParityReport
 from edgeface.parity.stats import Loss
 

@@ -18,15 +18,15 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.pipeline.face import FrameResult, faces_from
-from edgeface.pipeline.fuse import Fuser
-from edgeface.pipeline.mailbox import Inbox, Slot, Taken
-from edgeface.pipeline.runner_stats import RunStats, RunSummary
-from edgeface.pipeline.sink import Sink
-from edgeface.pipeline.sink_bounded import BoundedSink
-from edgeface.pipeline.source import Source
-from edgeface.pipeline.track import Tracker
-from edgeface.spec import ModelSpec
+from edgeface.inference.result import FrameResult, faces_from
+from edgeface.tracking.fusion import Fuser
+from edgeface.sources.frame_queue import Inbox, Slot, Taken
+from edgeface.pipeline.run_stats import RunStats, RunSummary
+from edgeface.sinks.base import Sink
+from edgeface.sinks.queue import BoundedSink
+from edgeface.sources.base import Source
+from edgeface.tracking.iou import Tracker
+from edgeface.spec.model import ModelSpec
 from edgeface.types import Attributes, Faces, Frame, Image
 
 Progress = Callable[[int, int | None], None]

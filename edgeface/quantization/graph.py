@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import ArtifactError, MissingDependencyError, SpecError
-from edgeface.spec import DETECTOR_KEY, MODEL_KEY, DetectorSpec, ModelSpec, PrecisionSpec
+from edgeface.spec.model import DETECTOR_KEY, MODEL_KEY, DetectorSpec, ModelSpec, PrecisionSpec
 
 Node = Any
 """An ``onnx.NodeProto``; the onnx package is imported on use, so it cannot be named here."""

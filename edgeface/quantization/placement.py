@@ -15,7 +15,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from edgeface.errors import ConfigError
-from edgeface.quantization.flavour import Flavour
+from edgeface.spec.precision import Flavour
 from edgeface.quantization.graph import GraphIndex, Model, Node, attribute
 
 _CONV = "Conv"

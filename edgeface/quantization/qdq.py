@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import ConfigError
-from edgeface.quantization.flavour import Flavour
+from edgeface.spec.precision import Flavour
 from edgeface.quantization.graph import (
     GraphIndex,
     Model,
@@ -20,7 +20,7 @@ from edgeface.quantization.graph import (
     import_onnx,
     replace_nodes,
 )
-from edgeface.quantization.means import mean_shift
+from edgeface.quantization.bias_correction import mean_shift
 from edgeface.quantization.placement import Plan, plan
 from edgeface.quantization.ranges import Ranges
 

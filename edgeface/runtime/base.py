@@ -12,9 +12,10 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.artifact import ENGINE_SUFFIX, passport_path
+from edgeface.common.files import ENGINE_SUFFIX
+from edgeface.spec.metadata import passport_path
 from edgeface.errors import ArtifactError, BackendError
-from edgeface.passport import check_bytes, check_passport
+from edgeface.spec.passport import check_bytes, check_passport
 
 Feed = Mapping[str, NDArray[Any]]
 REFERENCE_RUNTIME = "onnxruntime"

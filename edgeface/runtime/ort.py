@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
-from edgeface.quantization.flavour import needs_simulation, precision_in
+from edgeface.spec.precision import needs_simulation, precision_in
 from edgeface.runtime.base import Feed, OpenModel, TensorInfo, check_feed, check_file, first_line, on_cpu, thread_count
 
 PROVIDERS = {

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeface.artifact import cache_dir
+from edgeface.common.files import cache_dir
 from edgeface.errors import BackendError
 from edgeface.runtime.base import TensorInfo, first_line
 from edgeface.runtime.device_engine import Shape

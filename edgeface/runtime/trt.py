@@ -12,11 +12,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface import machine
+from edgeface.common import machine
 from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
-from edgeface.passport import Passport, check_passport
+from edgeface.spec.passport import Passport, check_passport
 from edgeface.runtime.base import Feed, OpenModel, TensorInfo, check_feed
-from edgeface.runtime.cuda import Device, find_gpu, keep_context
+from edgeface.cuda.pycuda_context import Device, find_gpu, keep_context
 
 try:
     import tensorrt as trt

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeface.errors import BackendError, ConfigError
-from edgeface.recipe import Recipe
-from edgeface.runtime.cuda import find_gpu
+from edgeface.spec.recipe import Recipe
+from edgeface.cuda.pycuda_context import find_gpu
 from edgeface.runtime.trt import Log, bytes_of, load, trt
 
 Shape = tuple[int, ...]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgeface.errors import ArtifactError, BackendError
-from edgeface.passport import check_passport
+from edgeface.spec.passport import check_passport
 from edgeface.runtime.base import TensorInfo
 from edgeface.runtime.device_engine import Shape
 from edgeface.runtime.trt import Log, identity, load, tensor_infos, trt

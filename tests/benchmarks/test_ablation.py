@@ -9,8 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
-from benchmarks.ablation import ROWS, markdown, run_rows  # noqa: E402
-from edgeface.toml_file import read_toml  # noqa: E402
+from benchmarks.studies.ablation import ROWS, markdown, run_rows  # noqa: E402
+from edgeface.common.toml_file import read_toml  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from tests.fixtures import tiny_detector  # noqa: E402, F401
 from tests.trainer.people import make_fairface, make_people  # noqa: E402

@@ -1,4 +1,4 @@
-"""``benchmarks.card_tables``: what the cards say where both, one or none of the data sets have faces of a group."""
+"""``benchmarks.tables.card_tables``: what the cards say where both, one or none of the data sets have faces of a group."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import card_tables
-from benchmarks.report import RESULTS
+from benchmarks.tables import card_tables
+from benchmarks.tables.generate import RESULTS
 
 FILES = ("evaluate_utkface", "evaluate_fairface", "honesty_utkface", "honesty_fairface")
 

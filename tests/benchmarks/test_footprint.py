@@ -1,4 +1,4 @@
-"""``benchmarks.footprint``: sizes of packages, starts of processes, tables, and a short run."""
+"""``benchmarks.resources.footprint``: sizes of packages, starts of processes, tables, and a short run."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import footprint, footprint_install
-from benchmarks.footprint import Start
-from benchmarks.footprint_install import HERE, added, sizes_of
+from benchmarks.resources import footprint, footprint_install
+from benchmarks.resources.footprint import Start
+from benchmarks.resources.footprint_install import HERE, added, sizes_of
 from edgeface.errors import BackendError, ConfigError
 
 

@@ -1,4 +1,4 @@
-"""``benchmarks.predict_batch``: its pictures, its arithmetic, and a short run that checks answers."""
+"""``benchmarks.studies.predict_batch``: its pictures, its arithmetic, and a short run that checks answers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 pytest.importorskip("cv2")
 
-from benchmarks import predict_batch
-from benchmarks.photographs import even_shares, link, unpack
-from benchmarks.predict_batch import Chunks, check_answers, efficiency_of, memory_of
-from benchmarks.predict_process import PredictProcess
+from benchmarks.studies import predict_batch
+from benchmarks.studies.photographs import even_shares, link, unpack
+from benchmarks.studies.predict_batch import Chunks, check_answers, efficiency_of, memory_of
+from benchmarks.studies.predict_process import PredictProcess
 from edgeface.errors import BackendError, ConfigError
 
 

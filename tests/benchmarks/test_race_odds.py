@@ -1,4 +1,4 @@
-"""``benchmarks.race_odds``: counted by hand, the shipped file's shift, its table, a short run."""
+"""``benchmarks.studies.race_odds``: counted by hand, the shipped file's shift, its table, a short run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 pytest.importorskip("cv2")
 pytest.importorskip("onnx", reason="the extra `dev` is not installed")
 
-from benchmarks import race_odds
-from benchmarks.artefacts import QUICK_FACES
-from edgeface.artifact import model_spec
-from edgeface.pipeline.detect import shipped_model
+from benchmarks.studies import race_odds
+from benchmarks.studies.artefact_study import QUICK_FACES
+from edgeface.spec.metadata import model_spec
+from edgeface.inference.detector import shipped_model
 from tests.conftest import needs_shared
 
 RACE = np.array([[0.5, 0.1, 0.0, 0.0, 0.4], [0.7, 0.0, 0.0, 0.0, 0.3], [0.0, 0.0, 0.6, 0.0, 0.4]], np.float32)

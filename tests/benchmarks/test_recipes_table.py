@@ -9,8 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
-from benchmarks.recipes import Trained, recipes  # noqa: E402
-from benchmarks.recipes_table import markdown  # noqa: E402
+from benchmarks.studies.recipes import Trained, recipes  # noqa: E402
+from benchmarks.tables.recipes_table import markdown  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"

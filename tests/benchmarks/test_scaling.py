@@ -1,4 +1,4 @@
-"""``benchmarks.scaling``: exponents of known series, the pictures it measures, and a short run."""
+"""``benchmarks.resources.scaling``: exponents of known series, the pictures it measures, and a short run."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 pytest.importorskip("cv2")
 
-from benchmarks import scaling
-from benchmarks.scaling_fit import Curve, measured, power_law
-from benchmarks.scaling_frames import FRAME, crowd, face_patches, mosaic
-from benchmarks.scaling_load import Replay
+from benchmarks.resources import scaling
+from benchmarks.resources.scaling_fit import Curve, measured, power_law
+from benchmarks.resources.scaling_frames import FRAME, crowd, face_patches, mosaic
+from benchmarks.resources.scaling_load import Replay
 from edgeface.api import FaceAnalyzer
 from edgeface.errors import ConfigError
-from edgeface.images import read_image
+from edgeface.imaging.image_io import read_image
 
 
 @given(st.floats(-2, 3), st.floats(0.01, 100), st.integers(3, 9))

@@ -17,8 +17,8 @@ import pytest
 from benchmarks.peers.base import Contender
 from benchmarks.suites.contest import contest, rows_of, self_timed_contest
 from benchmarks.suites.faces import agreement
-from benchmarks.suites.tables import cell, number, tables
-from edgeface.machine import fingerprint
+from benchmarks.suites.bench_tables import cell, number, tables
+from edgeface.common.machine import fingerprint
 from tests.conftest import ROOT
 from tests.fixtures import tiny_spec
 

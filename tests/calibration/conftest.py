@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgeface.calibration import CalibrationSet, draw
-from edgeface.datasets import FaceSet, find_faces
+from edgeface.evaluation.datasets import FaceSet, find_faces
 from tests.calibration.people import add_crowd
 from tests.fixtures import tiny_detector, tiny_model  # noqa: F401
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.spec import MODEL_KEY
+from edgeface.spec.model import MODEL_KEY
 from tests.fixtures import SIZE, tiny_spec
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeface.datasets import fold_of
+from edgeface.evaluation.datasets import fold_of
 from edgeface.types import Image
 from tests.fixtures import write_picture
 

@@ -10,7 +10,7 @@ import pytest
 
 from edgeface.calibration import CalibrationSet
 from edgeface.calibration.feeds import calibration_ranges
-from edgeface.datasets import FaceSet, find_faces
+from edgeface.evaluation.datasets import FaceSet, find_faces
 from edgeface.errors import CalibrationError
 from tests.calibration.networks import write_conv_model
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgeface.calibration import HELD_OUT, TRAINING_FOLDS, CalibrationFile, CalibrationSet, check_set, draw, read_set
-from edgeface.datasets import FaceSet, find_faces, fold_of, in_folds
+from edgeface.evaluation.datasets import FaceSet, find_faces, fold_of, in_folds
 from edgeface.errors import CalibrationError
 from tests.conftest import ROOT
 

@@ -78,8 +78,8 @@ def write_clip(path: Path, frames: int) -> Path:
     """A video at 25 frames a second: one face stays, another is there in every second frame's half."""
     import numpy as np
 
-    from edgeface.pipeline.face import FrameResult
-    from edgeface.pipeline.sink_video import VideoSink
+    from edgeface.inference.result import FrameResult
+    from edgeface.sinks.video import VideoSink
     from edgeface.types import Frame
 
     pixels = picture([(2, 2), (7, 5)])

@@ -14,8 +14,8 @@ QUICK = ("--batch", "1", "--seconds", "0.02")
 
 @pytest.fixture(autouse=True)
 def no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process for each row's memory costs seconds; tests/test_bench.py runs the real one."""
-    monkeypatch.setattr("edgeface.bench.peak_memory_mb", lambda *_: 12.0)
+    """A process for each row's memory costs seconds; tests/bench/test_model_speed.py runs the real one."""
+    monkeypatch.setattr("edgeface.bench.model_speed.peak_memory_mb", lambda *_: 12.0)
 
 
 def test_a_table_for_people(cli: Cli, tiny_model: Path, tiny_detector: Path) -> None:

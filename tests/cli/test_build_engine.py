@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from edgeface.artifact import passport_path, sha256_file
+from edgeface.spec.metadata import passport_path
+from edgeface.common.files import sha256_file
 from edgeface.calibration import draw, write_set
-from edgeface.datasets import find_faces
-from edgeface.passport import load_passport
+from edgeface.evaluation.datasets import find_faces
+from edgeface.spec.passport import load_passport
 from tests.calibration.people import add_person
 from tests.cli.conftest import Cli, command
 from tests.conftest import ROOT

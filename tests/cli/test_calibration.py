@@ -156,7 +156,7 @@ def test_nothing_is_written_when_the_draw_fails(crowd: Path, tmp_path: Path, cli
 
 
 def test_a_note_where_no_held_out_picture_is_there(crowd: Path, made: Path, cli: Cli) -> None:
-    from edgeface.datasets import find_faces, in_folds
+    from edgeface.evaluation.datasets import find_faces, in_folds
 
     for part in find_faces([crowd]):
         for face in in_folds(part.faces, (0, 1, 2)):

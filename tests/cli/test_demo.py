@@ -10,8 +10,8 @@ import pytest
 
 from edgeface.api import Face
 from edgeface.cli.demo import _Watcher, contact_sheet
-from edgeface.images import read_image
-from edgeface.pipeline.face import FrameResult
+from edgeface.imaging.image_io import read_image
+from edgeface.inference.result import FrameResult
 from edgeface.types import Frame
 from tests.cli.conftest import Cli
 from tests.conftest import ROOT

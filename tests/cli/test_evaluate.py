@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.artifact import sha256_file
-from edgeface.datasets import fold_of
+from edgeface.common.files import sha256_file
+from edgeface.evaluation.datasets import fold_of
 from tests.cli.conftest import Cli
 from tests.fixtures import picture, write_picture
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeface.images import read_image
+from edgeface.imaging.image_io import read_image
 from tests.cli.conftest import Cli
 from tests.fixtures import picture, write_picture
 

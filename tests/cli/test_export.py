@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edgeface.artifact import model_spec, sha256_file
-from edgeface.spec import MODEL_KEY
+from edgeface.spec.metadata import model_spec
+from edgeface.common.files import sha256_file
+from edgeface.spec.model import MODEL_KEY
 from tests.cli.conftest import Cli
 from tests.conftest import needs_torch
 from tests.fixtures import SIZE, tiny_spec, write_picture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from edgeface.artifact import sha256_file
+from edgeface.common.files import sha256_file
 from tests.cli.conftest import Cli
 from tests.conftest import needs_shared
 from tests.fixtures import SIZE, tiny_spec, write_tiny_model

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.datasets import fold_of
+from edgeface.evaluation.datasets import fold_of
 from tests.cli.conftest import Cli
 from tests.fixtures import picture, write_picture
 from tests.parity.conftest import Perturb, perturb  # noqa: F401

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.images import read_image
-from edgeface.spec import RACES
+from edgeface.imaging.image_io import read_image
+from edgeface.spec.model import RACES
 from tests.cli.conftest import Cli
 from tests.fixtures import picture, write_picture
 

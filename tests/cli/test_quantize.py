@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.artifact import model_spec, sha256_file
+from edgeface.spec.metadata import model_spec
+from edgeface.common.files import sha256_file
 from edgeface.calibration import CalibrationFile, CalibrationSet, write_set
-from edgeface.pipeline.detect import shipped_model
+from edgeface.inference.detector import shipped_model
 from tests.calibration.people import stamp
 from tests.cli.conftest import Cli
 from tests.fixtures import convolutions, write_picture

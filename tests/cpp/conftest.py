@@ -83,7 +83,7 @@ def cpp(tmp_path_factory: pytest.TempPathFactory) -> CppBuild:
     if "backends onnxruntime" in said:
         return CppBuild(folder, "onnxruntime", models / "detector.onnx", models / "attributes.onnx")
     pytest.importorskip("onnx", reason="OpenCV needs a variant of the models, which the package onnx writes")
-    from edgeface.opencv_variant import write_opencv_variant
+    from edgeface.export.opencv_variant import write_opencv_variant
 
     variants = tmp_path_factory.mktemp("variants")
     for name in ("detector.onnx", "attributes.onnx"):

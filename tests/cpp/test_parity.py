@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from edgeface.api import FaceAnalyzer
-from edgeface.images import read_image
-from edgeface.pipeline.face import image_dict
-from edgeface.postprocess import iou_matrix
+from edgeface.imaging.image_io import read_image
+from edgeface.inference.result import image_dict
+from edgeface.imaging.postprocess import iou_matrix
 from tests.conftest import ROOT
 from tests.cpp.conftest import CppBuild, run
 
@@ -72,9 +72,9 @@ def test_a_clip_frame_by_frame(cpp: CppBuild, shared: Path, tmp_path: Path) -> N
 
 def python_lines(clip: Path, target: Path) -> None:
     from edgeface.pipeline import runner
-    from edgeface.pipeline.sink import open_sink
-    from edgeface.pipeline.source import open_source
-    from edgeface.pipeline.track import IouTracker
+    from edgeface.sinks.open import open_sink
+    from edgeface.sources.open import open_source
+    from edgeface.tracking.iou import IouTracker
 
     with open_source(clip) as source, FaceAnalyzer() as made:
         runner.run(source, made, IouTracker, [open_sink(target)])

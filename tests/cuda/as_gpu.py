@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from edgeface.runtime import cuda, cuda_context, kernels
-from edgeface.runtime.base import open_backend
-from edgeface.runtime.cuda import Gpu
-from edgeface.runtime.cuda_driver import Driver
+from edgeface.cuda import pycuda_context as cuda, context as cuda_context, compile as kernels
+from edgeface.runtime.open import open_backend
+from edgeface.cuda.pycuda_context import Gpu
+from edgeface.cuda.driver import Driver
 from tests.cuda import emulated
 
 FRAMES = 5
@@ -51,12 +51,12 @@ def build_engine(order: Any) -> Any:
 
 def install() -> None:
     """Have everything that is imported from now on find the emulated GPU."""
-    import edgeface.build
+    import edgeface.build.build
 
     cuda_context.Driver = EmulatedDriver  # type: ignore[misc]
     cuda.find_gpu = lambda index=0: GPU
     kernels.compiled = lambda capability: emulated.IMAGE
-    edgeface.build.build_engine = build_engine
+    edgeface.build.build.build_engine = build_engine
     for name, content in {"trt": {"identity": identity}, "trt_device": {"TrtDeviceEngine": OnnxAsEngine}}.items():
         module = types.ModuleType(f"edgeface.runtime.{name}")
         module.__dict__.update(content)

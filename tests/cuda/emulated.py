@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeface.artifact import atomic_path, cache_dir
+from edgeface.common.files import atomic_path, cache_dir
 from edgeface.errors import BackendError
 from edgeface.runtime.base import Backend, TensorInfo
-from edgeface.runtime.cuda_context import Context
-from edgeface.runtime.cuda_driver import Driver
+from edgeface.cuda.context import Context
+from edgeface.cuda.driver import Driver
 from tests.cuda.native import HEADERS
 
 IMAGE = b"emulated kernels"

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeface.artifact import atomic_path, cache_dir
-from edgeface.geometry import Letterbox
+from edgeface.common.files import atomic_path, cache_dir
+from edgeface.imaging.geometry import Letterbox
 from edgeface.types import Faces
 from tests.conftest import ROOT
 

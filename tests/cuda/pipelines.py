@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeface.artifact import detector_spec, model_spec
-from edgeface.pipeline.attributes import AttributeEstimator
-from edgeface.pipeline.detect import FaceDetector, shipped_model
-from edgeface.pipeline.gpu import GpuPipeline
-from edgeface.runtime.base import open_backend
-from edgeface.runtime.cuda_context import Context
+from edgeface.spec.metadata import detector_spec, model_spec
+from edgeface.inference.attributes import AttributeEstimator
+from edgeface.inference.detector import FaceDetector, shipped_model
+from edgeface.gpu.pipeline import GpuPipeline
+from edgeface.runtime.open import open_backend
+from edgeface.cuda.context import Context
 from edgeface.types import Attributes, Faces
 from tests.conftest import ROOT
 from tests.cuda import emulated

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeface.errors import ImageError
-from edgeface.pipeline.gpu_frames import _Device, _Tensor, _Type, device_frame
-from edgeface.pipeline.gpu_stages import yuv_matrix
+from edgeface.gpu.device_frame import _Device, _Tensor, _Type, device_frame
+from edgeface.gpu.stages import yuv_matrix
 from tests.cuda.test_host_pictures import BT709, rgb_by_definition
 
 

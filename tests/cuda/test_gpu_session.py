@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks import gpu_session
-from benchmarks.gpu_clips import pictures
-from benchmarks.gpu_session import Session, Step, steps
-from benchmarks.gpu_steps import flat, verdicts
-from edgeface.pipeline.detect import FaceDetector
+from benchmarks.gpu import session as gpu_session
+from benchmarks.gpu.clips import pictures
+from benchmarks.gpu.session import Session, Step, steps
+from benchmarks.gpu.session_steps import flat, verdicts
+from edgeface.inference.detector import FaceDetector
 from tests.conftest import ROOT
 from tests.cuda import emulated
 
@@ -120,7 +120,7 @@ import sys
 from pathlib import Path
 import tests.cuda.as_gpu
 from benchmarks import gpu_steps
-from edgeface.pipeline.detect import shipped_model
+from edgeface.inference.detector import shipped_model
 gpu_steps.WORK, gpu_steps.SIZES, gpu_steps.TOGETHER = Path({str(tmp_path)!r}), ((160, 96), (192, 108)), 4
 gpu_steps.engine_path = lambda network, precision: shipped_model(f"{{network}}.onnx")
 for step in ("kernels", "streams", "memory"):

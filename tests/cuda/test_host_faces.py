@@ -6,12 +6,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeface.geometry import Letterbox, letterbox
-from edgeface.pipeline.detect import FaceDetector
-from edgeface.postprocess import iou_matrix
+from edgeface.imaging.geometry import Letterbox, letterbox
+from edgeface.inference.detector import FaceDetector
+from edgeface.imaging.postprocess import iou_matrix
 from edgeface.runtime.base import TensorInfo
 from edgeface.runtime.fake import FakeBackend
-from edgeface.spec import DetectorSpec
+from edgeface.spec.model import DetectorSpec
 from edgeface.types import Faces
 from tests.cuda import native
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeface.geometry import letterbox, similarity, template
-from edgeface.preprocess import align, fit_canvas
-from edgeface.spec import AlignmentSpec
+from edgeface.imaging.geometry import letterbox, similarity, template
+from edgeface.imaging.preprocess import align, fit_canvas
+from edgeface.spec.model import AlignmentSpec
 from edgeface.types import Faces
 from tests.cuda import native
 from tests.golden.make import HERE, SIZE, exact_crop
@@ -192,7 +192,7 @@ def test_a_face_far_outside_shows_the_edge() -> None:
 
 
 def test_a_face_without_landmarks_is_aligned_by_its_box() -> None:
-    from edgeface.pipeline.attributes import landmarks_of
+    from edgeface.inference.attributes import landmarks_of
 
     image, target = picture(200, 150), template(48, 0.4, 0.5)
     boxes = np.array([[20, 10, 90, 100], [50.5, 30.25, 120, 140]], np.float32)

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeface.artifact import detector_spec, model_spec
+from edgeface.spec.metadata import detector_spec, model_spec
 from edgeface.errors import ArtifactError, BackendError
-from edgeface.images import read_image
-from edgeface.pipeline.gpu import GpuPipeline
+from edgeface.imaging.image_io import read_image
+from edgeface.gpu.pipeline import GpuPipeline
 from edgeface.runtime import ort_device
-from edgeface.runtime.cuda_context import Context
-from edgeface.runtime.cuda_stream import Stream
-from edgeface.runtime.ledger import DOWN, LAUNCH, UP, WAIT
+from edgeface.cuda.context import Context
+from edgeface.cuda.stream import Stream
+from edgeface.cuda.transfers import DOWN, LAUNCH, UP, WAIT
 from edgeface.runtime.ort_device import OrtCall, OrtDeviceEngine, gpu_provider
 from tests.cuda import emulated
 from tests.cuda.pipelines import DETECTOR, NETWORK, PORTRAITS, assert_same, by_cpu
@@ -95,7 +95,7 @@ def test_calls_belong_to_their_stream_and_end() -> None:
 
 def places(context: Context, engine: OrtDeviceEngine) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
     """Shapes and addresses for a batch of one."""
-    from edgeface.runtime.cuda_context import DeviceBuffer
+    from edgeface.cuda.context import DeviceBuffer
 
     shapes = {info.name: tuple(size or 1 for size in info.shape) for info in (*engine.inputs, *engine.outputs)}
     return shapes, {name: DeviceBuffer(context, 4 * int(np.prod(shape))).address for name, shape in shapes.items()}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeface.artifact import detector_spec, model_spec
-from edgeface.images import read_image
-from edgeface.pipeline.gpu import GpuPipeline
-from edgeface.pipeline.gpu_frames import DeviceFrame
-from edgeface.runtime.cuda_context import Context, PinnedBuffer
-from edgeface.runtime.ledger import DOWN, LAUNCH, NO_UPLOAD, ONE_COPY, UP, WAIT, one_copy_each
+from edgeface.spec.metadata import detector_spec, model_spec
+from edgeface.imaging.image_io import read_image
+from edgeface.gpu.pipeline import GpuPipeline
+from edgeface.gpu.device_frame import DeviceFrame
+from edgeface.cuda.context import Context, PinnedBuffer
+from edgeface.cuda.transfers import DOWN, LAUNCH, NO_UPLOAD, ONE_COPY, UP, WAIT, one_copy_each
 from tests.cuda import emulated
 from tests.cuda.pipelines import DETECTOR, NETWORK, PORTRAITS, assert_same, by_cpu, crowd, engine, open_pipeline
 

@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeface.errors import EdgefaceError
-from edgeface.images import read_image
-from edgeface.pipeline.face import Face, FrameResult
-from edgeface.pipeline.fuse import FusionOptions, TrackFuser
-from edgeface.pipeline.gpu_analyzer import GpuAnalyzer
-from edgeface.pipeline.mailbox import Counters, Inbox
+from edgeface.imaging.image_io import read_image
+from edgeface.inference.result import Face, FrameResult
+from edgeface.tracking.fusion import FusionOptions, TrackFuser
+from edgeface.gpu.analyzer import GpuAnalyzer
+from edgeface.sources.frame_queue import Counters, Inbox
 from edgeface.pipeline.runner import TogetherAnalyzer, run
-from edgeface.pipeline.sink import ContextSink
-from edgeface.pipeline.track import IouTracker
-from edgeface.runtime.ledger import UP
+from edgeface.sinks.base import ContextSink
+from edgeface.tracking.iou import IouTracker
+from edgeface.cuda.transfers import UP
 from edgeface.types import Frame, Image
 from tests.cuda import emulated
 from tests.cuda.pipelines import PORTRAITS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeface.geometry import similarity, template, transform
+from edgeface.imaging.geometry import similarity, template, transform
 
 HERE = Path(__file__).parent
 SIZE = 48

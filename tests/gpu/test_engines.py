@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.artifact import model_spec, passport_path
-from edgeface.build import Order, build_engine
+from edgeface.spec.metadata import model_spec, passport_path
+from edgeface.build.build import Order, build_engine
 from edgeface.calibration import draw, read_set, write_set
 from edgeface.calibration.feeds import calibration_ranges
-from edgeface.datasets import find_faces
+from edgeface.evaluation.datasets import find_faces
 from edgeface.errors import ArtifactError, BackendError, EdgefaceError
-from edgeface.pipeline.detect import shipped_model
-from edgeface.quantize import quantize
-from edgeface.recipe import Recipe
-from edgeface.runtime.base import open_backend
+from edgeface.inference.detector import shipped_model
+from edgeface.quantization.quantize import quantize
+from edgeface.spec.recipe import Recipe
+from edgeface.runtime.open import open_backend
 from tests.calibration.people import add_crowd
 
 pytestmark = pytest.mark.gpu
@@ -34,7 +34,7 @@ AGE_TOLERANCE_YEARS = {"fp32": 0.05, "fp16": 0.5, "int8": 0.5}
 @pytest.fixture(scope="module", autouse=True)
 def gpu() -> None:
     try:
-        from edgeface.runtime.cuda import Device, find_gpu
+        from edgeface.cuda.pycuda_context import Device, find_gpu
 
         find_gpu()
         import edgeface.runtime.trt  # noqa: F401
@@ -92,7 +92,7 @@ def test_an_int8_engine_answers_like_its_graph(
 def test_memory_of_closed_engines_is_given_back(tmp_path: Path, crops: np.ndarray) -> None:
     import pycuda.driver as driver
 
-    from edgeface.runtime.cuda import Device
+    from edgeface.cuda.pycuda_context import Device
 
     path, device, free = engine(tmp_path, "fp32"), Device(), []
     for _ in range(12):

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.demo_clip import make_demo_clip
+from edgeface.pipeline.demo_clip import make_demo_clip
 from edgeface.errors import EdgefaceError
-from edgeface.pipeline.source_nvdec import PACKAGES, open_video, surfaces
-from edgeface.runtime.cuda_context import Context, PinnedBuffer
-from edgeface.runtime.cuda_stream import Stream
+from edgeface.sources.nvdec import PACKAGES, open_video, surfaces
+from edgeface.cuda.context import Context, PinnedBuffer
+from edgeface.cuda.stream import Stream
 
 pytestmark = pytest.mark.gpu
 

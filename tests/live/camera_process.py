@@ -15,8 +15,8 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-from edgeface.pipeline.source import Size
-from edgeface.pipeline.source_synthetic import Painter, Scene
+from edgeface.sources.source_uri import Size
+from edgeface.sources.synthetic import Painter, Scene
 from edgeface.types import Image
 from tests.conftest import ROOT
 from tests.live.camera import KINDS, FaultCamera, View

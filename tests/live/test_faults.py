@@ -14,7 +14,8 @@ import av
 import numpy as np
 import pytest
 
-from edgeface.pipeline.source import SourceOptions, open_source
+from edgeface.sources.base import SourceOptions
+from edgeface.sources.open import open_source
 from tests.live.camera import KINDS, FaultCamera, View, shades
 from tests.live.watch import Viewer, wait_until, watching
 

@@ -13,20 +13,22 @@ import pytest
 
 from edgeface.api import FaceAnalyzer
 from edgeface.errors import SinkError
-from edgeface.pipeline.face import FrameResult
-from edgeface.pipeline.fuse import TrackFuser
+from edgeface.inference.result import FrameResult
+from edgeface.tracking.fusion import TrackFuser
 from edgeface.pipeline.runner import run
-from edgeface.pipeline.runner_stats import RunStats, RunSummary
-from edgeface.pipeline.sink import ContextSink, open_sink
-from edgeface.pipeline.source import Source, SourceOptions, open_source, open_sources
-from edgeface.pipeline.source_file import FileSource
-from edgeface.pipeline.track import IouTracker
-from edgeface.pipeline.track_kalman import KalmanTracker
+from edgeface.pipeline.run_stats import RunStats, RunSummary
+from edgeface.sinks.base import ContextSink
+from edgeface.sinks.open import open_sink
+from edgeface.sources.base import Source, SourceOptions
+from edgeface.sources.open import open_source, open_sources
+from edgeface.sources.file import FileSource
+from edgeface.tracking.iou import IouTracker
+from edgeface.tracking.kalman import KalmanTracker
 from edgeface.types import Attributes, Faces, Frame, Image
 from tests.fixtures import picture, tiny_detector, tiny_model, tiny_spec  # noqa: F401
 from tests.live.camera import FaultCamera, View
 from tests.live.watch import LIMIT_S
-from tests.pipeline.test_sink import full_disk
+from tests.sinks.test_file_sinks import full_disk
 
 CAMERA = "synthetic:?size=64x64&fps=100&faces=0"
 
@@ -243,7 +245,7 @@ def test_a_fuser_asks_for_fewer_inferences() -> None:
 
 
 def test_the_statistics_line_names_ages_drops_and_states() -> None:
-    from edgeface.pipeline.runner_stats import StatsMark
+    from edgeface.pipeline.run_stats import StatsMark
 
     stats = RunStats()
     mark = StatsMark.of(stats)

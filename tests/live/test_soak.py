@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.soak import Fault, recoveries, resources, verdicts
-from edgeface.pipeline.source import open_source
+from benchmarks.studies.soak import Fault, recoveries, resources, verdicts
+from edgeface.sources.open import open_source
 from tests.live.camera_process import CameraProcess
 from tests.live.watch import wait_until, watching
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from edgeface.pipeline.source import Source
+from edgeface.sources.base import Source
 from edgeface.types import Frame
 
 LIMIT_S = 30.0

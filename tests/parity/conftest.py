@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgeface.labelled import LabelledCrops
-from edgeface.metrics import Labels
-from edgeface.spec import GENDERS
+from edgeface.evaluation.labelled_crops import LabelledCrops
+from edgeface.evaluation.metrics import Labels
+from edgeface.spec.model import GENDERS
 from tests.fixtures import SIZE, tiny_detector, tiny_model  # noqa: F401
 
 Perturb = Callable[..., Path]

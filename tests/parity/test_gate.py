@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.bench import Speedup
+from edgeface.bench.model_speed import Speedup
 from edgeface.errors import ConfigError
-from edgeface.labelled import LabelledCrops
+from edgeface.evaluation.labelled_crops import LabelledCrops
 from edgeface.parity import Budget, ParityReport, compare, failures, read_budget
 from tests.conftest import ROOT
 from tests.parity.conftest import Perturb
-from tests.parity.test_attributes import PALER
+from tests.parity.test_attribute_parity import PALER
 
 UNTIMED = Budget(latency=False)
 MOVING = dataclasses.replace(UNTIMED, flips=1, age_change_years=100)

@@ -10,13 +10,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edgeface.labelled import LabelledCrops
+from edgeface.evaluation.labelled_crops import LabelledCrops
 from edgeface.parity import ParityReport, compare, failures
-from edgeface.parity.charts import Bar, bars, histogram
+from edgeface.parity.svg import Bar, bars, histogram
 from edgeface.parity.page import page
 from edgeface.parity.text import tables
 from tests.parity.conftest import Perturb
-from tests.parity.test_attributes import PALER
+from tests.parity.test_attribute_parity import PALER
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeface.metrics import Answers, Labels
+from edgeface.evaluation.metrics import Answers, Labels
 from edgeface.parity.stats import errors, groups_of, losses
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from edgeface.pipeline.face import Face, FrameResult
+from edgeface.inference.result import Face, FrameResult
 from edgeface.types import Frame, Image
 
 

@@ -9,11 +9,12 @@ import pytest
 
 from edgeface.api import FaceAnalyzer
 from edgeface.errors import SinkError
-from edgeface.pipeline.face import FrameResult
+from edgeface.inference.result import FrameResult
 from edgeface.pipeline.runner import RunSummary, run
-from edgeface.pipeline.sink import ContextSink, open_sink
-from edgeface.pipeline.source import open_source
-from edgeface.pipeline.track import IouTracker
+from edgeface.sinks.base import ContextSink
+from edgeface.sinks.open import open_sink
+from edgeface.sources.open import open_source
+from edgeface.tracking.iou import IouTracker
 from tests.fixtures import CELL, picture, tiny_detector, tiny_model, write_picture  # noqa: F401
 from tests.pipeline.clips import moving, write_clip
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeface.artifact import model_spec
-from edgeface.export import proof_crops
-from edgeface.pipeline.detect import shipped_model
+from edgeface.spec.metadata import model_spec
+from edgeface.export.onnx_export import proof_crops
+from edgeface.inference.detector import shipped_model
 from edgeface.quantization.ranges import Ranges, activation_ranges
 from edgeface.runtime.base import Feed
-from edgeface.spec import MODEL_KEY
+from edgeface.spec.model import MODEL_KEY
 from tests.fixtures import tiny_spec
 
 SIDE = 16
@@ -115,7 +115,7 @@ def feeds() -> list[Feed]:
 @pytest.fixture
 def processor(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Pretend to run on another processor."""
-    from edgeface import machine
+    from edgeface.common import machine
 
     def pretend(architecture: str, *features: str) -> None:
         facts = {"architecture": architecture, "features": list(features), "name": "pretended"}

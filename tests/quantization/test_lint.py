@@ -9,9 +9,10 @@ import pytest
 from edgeface.errors import ArtifactError
 from edgeface.quantization.lint import RULES, Finding, lint
 from edgeface.quantization.ranges import Ranges, activation_ranges
-from edgeface.quantization.tensorrt import onnx_for_tensorrt
-from edgeface.quantize import quantize
-from edgeface.runtime.base import Feed, open_backend
+from edgeface.quantization.tensorrt_compat import onnx_for_tensorrt
+from edgeface.quantization.quantize import quantize
+from edgeface.runtime.base import Feed
+from edgeface.runtime.open import open_backend
 from tests.quantization.conftest import Graph
 
 onnx = pytest.importorskip("onnx", reason="the extra `quantize` is not installed")

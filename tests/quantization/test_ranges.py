@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.artifact import cache_dir, sha256_file
+from edgeface.common.files import cache_dir, sha256_file
 from edgeface.errors import ConfigError, MissingDependencyError
 from edgeface.quantization import ranges as module
 from edgeface.quantization.ranges import METHODS, Ranges, activation_ranges, cached_ranges

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
-from edgeface.pipeline.attributes import AttributeEstimator
-from edgeface.pipeline.detect import FaceDetector, shipped_model
-from edgeface.runtime.base import Backend, open_backend
+from edgeface.inference.attributes import AttributeEstimator
+from edgeface.inference.detector import FaceDetector, shipped_model
+from edgeface.runtime.base import Backend
+from edgeface.runtime.open import open_backend
 from edgeface.runtime.openvino import OpenVinoBackend
 from edgeface.runtime.ort import OrtBackend
 from tests.cli.conftest import Cli, cli  # noqa: F401

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
-from edgeface.runtime.base import Backend, TensorInfo, open_backend
+from edgeface.runtime.base import Backend, TensorInfo
+from edgeface.runtime.open import open_backend
 from edgeface.runtime.ort import OrtBackend
 from tests.fixtures import SIZE, tiny_model  # noqa: F401
 

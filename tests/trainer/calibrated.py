@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.types import Attributes
-from trainer.calibration import Calibration
+from trainer.models.calibration_values import Calibration
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:

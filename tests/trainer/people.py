@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgeface.datasets import fold_of
+from edgeface.evaluation.datasets import fold_of
 
 _SIDE = 64
 

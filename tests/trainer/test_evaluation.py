@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgeface.labelled import LabelledCrops
-from edgeface.metrics import Answers, Labels
-from edgeface.spec import GENDERS, ModelSpec
+from edgeface.evaluation.labelled_crops import LabelledCrops
+from edgeface.evaluation.metrics import Answers, Labels
+from edgeface.spec.model import GENDERS, ModelSpec
 from edgeface.types import Attributes
 from tests.fixtures import SIZE, tiny_spec
 from trainer.evaluation.fairness import FEWEST, differences, fairness, spread
-from trainer.evaluation.honesty import honesty
+from trainer.evaluation.calibration_metrics import honesty
 from trainer.evaluation.judge import judge
 from trainer.evaluation.robustness import CAUSES, STRENGTHS, distorted
 from trainer.evaluation.scores import age_group, age_group_chances, age_scores, auc, class_scores, harmonic_score

@@ -11,15 +11,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
-from edgeface.explain import Explainer  # noqa: E402
-from edgeface.export import proof_crops  # noqa: E402
-from edgeface.pipeline.attributes import AttributeEstimator  # noqa: E402
+from edgeface.explain.explainer import Explainer  # noqa: E402
+from edgeface.export.onnx_export import proof_crops  # noqa: E402
+from edgeface.inference.attributes import AttributeEstimator  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from tests.fixtures import write_tiny_detector  # noqa: E402
 from tests.trainer.people import make_fairface, make_people  # noqa: E402
 from trainer.config import Config, load_config  # noqa: E402
 from trainer.explain import explain  # noqa: E402
-from trainer.heads import Answer  # noqa: E402
+from trainer.models.heads import Answer  # noqa: E402
 from trainer.models import AttributeNet, load_net  # noqa: E402
 from trainer.train import export_checkpoint, fit  # noqa: E402
 

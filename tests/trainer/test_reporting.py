@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra `train`)")
 
-from edgeface.metrics import AGE_INTERVALS, Labels, age_interval
+from edgeface.evaluation.metrics import AGE_INTERVALS, Labels, age_interval
 from edgeface.types import Attributes
 from trainer.evaluation.judge import figures, plain
 from trainer.evaluation.robustness import CAUSES

@@ -15,14 +15,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
-from edgeface.artifact import model_spec  # noqa: E402
+from edgeface.spec.metadata import model_spec  # noqa: E402
 from edgeface.errors import ArtifactError, ConfigError, DataError, SinkError  # noqa: E402
-from edgeface.export import export_onnx, load_program, proof_crops  # noqa: E402
-from edgeface.runtime.base import open_backend  # noqa: E402
+from edgeface.export.onnx_export import export_onnx, load_program, proof_crops  # noqa: E402
+from edgeface.runtime.open import open_backend  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from tests.fixtures import tiny_detector  # noqa: E402, F401
 from tests.trainer.people import make_fairface, make_people  # noqa: E402
-from trainer import checkpoint, machine, train  # noqa: E402
+from trainer import checkpoint, compute_device as machine, train  # noqa: E402
 from trainer.config import Config, load_config  # noqa: E402
 
 CPU = torch.device("cpu")

@@ -45,20 +45,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fit(recipe: Recipe, resume: bool) -> None:
-    from trainer.detector.train import fit
+    from trainer.detector.fit import fit
 
     print(f"wrote {fit(recipe, resume)}", file=sys.stderr)
 
 
 def _export(recipe: Recipe) -> None:
-    from trainer.detector.export import export
+    from trainer.detector.detector_export import export
 
     print(f"wrote {export(recipe)}: PyTorch and ONNX Runtime agree", file=sys.stderr)
 
 
 def _tune(recipe: Recipe) -> None:
     """Print a table; the best row goes into the recipe by hand."""
-    from trainer.detector.evaluate import Agreement, sweep, teacher_answers
+    from trainer.detector.agreement import Agreement, sweep, teacher_answers
 
     sizes = ((640, 1.0), (640, 1.2), (640, 1.5))
     thresholds = [step / 20 for step in range(6, 15)]
@@ -71,7 +71,7 @@ def _tune(recipe: Recipe) -> None:
 
 
 def _evaluate(recipe: Recipe) -> None:
-    from trainer.detector.evaluate import report
+    from trainer.detector.agreement import report
 
     print(json.dumps(report(recipe.onnx, recipe.shared, "test"), indent=2))
 

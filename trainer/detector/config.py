@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from trainer import recipe
+from trainer import config_file as recipe
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import DataError
-from edgeface.postprocess import iou_matrix, nms
-from edgeface.runtime.base import open_backend
+from edgeface.imaging.postprocess import iou_matrix, nms
+from edgeface.runtime.open import open_backend
 from edgeface.types import Faces, Floats, Image
 
 STRIDES = (8, 16, 32)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import ArtifactError, ConfigError
-from edgeface.spec import ModelSpec
+from edgeface.spec.model import ModelSpec
 from edgeface.types import Attributes
 
 _BATCH = 64
@@ -61,16 +61,16 @@ class CheckpointEstimator:
     """The averaged weights of a training run, in full precision."""
 
     def __init__(self, path: Path, device: str = "auto"):
-        from trainer.machine import pick_device
+        from trainer.compute_device import pick_device
         from trainer.models import load_net
-        from trainer.program import spec_of
+        from trainer.models.program import spec_of
 
         self.device = pick_device(device)
         self.net, self.config = load_net(path, self.device)
         self.spec = spec_of(self.config, self.net, {})
 
     def from_crops(self, crops: NDArray[np.uint8]) -> Attributes:
-        from trainer.evaluate import attributes_of
+        from trainer.models.predictions import attributes_of
 
         return attributes_of(self.net, crops, self.device)
 
@@ -79,7 +79,7 @@ class ProgramEstimator:
     """A ``torch.export`` program, as the trainer wrote it, on the CPU."""
 
     def __init__(self, path: Path):
-        from edgeface.export import load_program
+        from edgeface.export.onnx_export import load_program
 
         program, self.spec = load_program(path)
         self._module: Any = program.module()

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface import metrics
-from edgeface.metrics import AGE_BANDS, Answers, Labels
-from edgeface.spec import GENDERS, RACES
+from edgeface.evaluation import metrics
+from edgeface.evaluation.metrics import AGE_BANDS, Answers, Labels
+from edgeface.spec.model import GENDERS, RACES
 
 FEWEST = 30
 

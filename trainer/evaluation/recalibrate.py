@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgeface.artifact import atomic_path, model_spec
+from edgeface.common.files import atomic_path
+from edgeface.spec.metadata import model_spec
 from edgeface.errors import ConfigError
-from edgeface.metrics import Labels
-from edgeface.pipeline.chips import Detector
+from edgeface.evaluation.metrics import Labels
+from edgeface.evaluation.precropped import Detector
 from edgeface.types import Attributes
 from trainer import checkpoint as checkpoints
-from trainer.calibration import Calibration, adjusted, fit_network
-from trainer.evaluate import attributes_of
+from trainer.models.calibration_values import Calibration
+from trainer.calibrate import adjusted, fit_network
+from trainer.models.predictions import attributes_of
 from trainer.evaluation.artefacts import CheckpointEstimator
-from trainer.evaluation.data import JudgedSet
+from trainer.evaluation.evaluation_data import JudgedSet
 from trainer.evaluation.judge import figures, plain
 from trainer.models import load_twin
 

@@ -1,7 +1,7 @@
 """How right answers are: ages, classes, six age groups, and the harmonic mean of age and gender.
 
 Figures are plain dicts for JSON, fractions 0…1, years; a figure of no face is NaN. Missing labels and absent heads
-count for nothing (``edgeface.metrics``).
+count for nothing (``edgeface.evaluation.metrics``).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface import metrics
-from edgeface.metrics import AGE_BANDS, Answers, Labels
-from edgeface.spec import GENDERS, RACES
+from edgeface.evaluation import metrics
+from edgeface.evaluation.metrics import AGE_BANDS, Answers, Labels
+from edgeface.spec.model import GENDERS, RACES
 from edgeface.types import Attributes
 
 Floats = NDArray[np.float64]

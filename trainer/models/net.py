@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from edgeface.errors import ConfigError
-from trainer.calibration import Calibration
+from trainer.models.calibration_values import Calibration
 from trainer.config import Config
-from trainer.heads import make_head
+from trainer.models.heads import make_head
 from trainer.models.attention import ATTENTION
 from trainer.models.backbone import Backbone, MakeBackbone, MeanPool, Normalise
 from trainer.models.compact import compact

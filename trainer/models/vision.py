@@ -36,7 +36,7 @@ def _network(name: str, **options: Any) -> Any:
 
 
 def _models() -> Any:
-    import trainer.vision  # noqa: F401  (makes torchvision importable beside any build of torch)
+    import trainer.models.torchvision_shim  # noqa: F401  (makes torchvision importable beside any build of torch)
 
     from torchvision import models  # isort: skip
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from edgeface.errors import ArtifactError, ConfigError, MissingDependencyError
-from trainer import recipe
-from trainer.calibration import Calibration
+from trainer import config_file as recipe
+from trainer.models.calibration_values import Calibration
 from trainer.config import Config
 from trainer.models.folded import measure_norms, onnx_weights, unfolded
 from trainer.models.net import AttributeNet, build_net, only_trains

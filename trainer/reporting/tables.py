@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from edgeface.html import Table
+from edgeface.common.html import Table
 
 Results = Mapping[str, Mapping[str, Any]]
 """By model name, what ``trainer.evaluation.judge`` found on one data set."""

@@ -10,8 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from edgeface.artifact import atomic_path
-from edgeface.html import document, markdown_table, table
+from edgeface.common.files import atomic_path
+from edgeface.common.html import document, markdown_table, table
 from trainer.reporting.tables import tables
 
 TITLE = "Models side by side"

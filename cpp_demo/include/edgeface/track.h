@@ -1,4 +1,4 @@
-// Telling the faces of a video apart: `edgeface/pipeline/track.py` in C++, with its settings.
+// Telling the faces of a video apart: `edgeface/tracking/iou.py` in C++, with its settings.
 #pragma once
 
 #include <array>

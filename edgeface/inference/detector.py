@@ -1,0 +1,138 @@
+"""Finding faces: fit the picture to the detector's canvas, run it, decode, suppress, go back to picture pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeface.spec.metadata import detector_spec
+from edgeface.errors import ArtifactError, ConfigError, ImageError
+from edgeface.imaging.geometry import Letterbox, letterbox
+from edgeface.inference.detector_families import recognise
+from edgeface.imaging.postprocess import nms
+from edgeface.imaging.preprocess import fit_canvas
+from edgeface.runtime.base import Backend, TensorInfo, wanted_runtime
+from edgeface.runtime.open import open_backend
+from edgeface.spec.model import DetectorSpec
+from edgeface.types import Faces, Floats, Image
+
+
+class FaceDetector:
+    """Finds faces in a picture with edgeface's own detector or one that users swap in.
+
+    ``model`` is an ONNX file (``None``: the shipped detector) of a family in ``pipeline.detector_families``. A ready
+    ``backend`` takes its place in tests; with our own signature it needs the ``spec`` that a file carries.
+    ``threads`` and ``runtime`` as in ``open_backend`` (``None``: the one that ``EDGEFACE_RUNTIME`` names).
+    ``score_threshold`` (0…1) and ``longest_px`` (the side pictures are fitted to, in pixels) default to what the family
+    was tuned for.
+
+    Raises ``ArtifactError`` for a file that is missing, damaged or no known detector, ``ConfigError`` for a setting
+    out of range or one the model cannot follow.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        backend: Backend | None = None,
+        threads: int = 0,
+        score_threshold: float | None = None,
+        longest_px: int | None = None,
+        spec: DetectorSpec | None = None,
+        runtime: str | None = None,
+    ) -> None:
+        where = "the backend"
+        if backend is None:
+            path = Path(model) if model is not None else shipped_model("detector.onnx")
+            where = f"`{path}`"
+            spec, backend = detector_spec(path), open_backend(path, threads, runtime=runtime or wanted_runtime())
+        self.backend = backend
+        self.family = recognise(backend.outputs, spec, where)
+        self._input = backend.inputs[0]
+        self._fixed = _fixed_canvas(self._input, self.family.name)
+        self.score_threshold = self.family.score_threshold if score_threshold is None else score_threshold
+        self.longest_px = self.family.longest_px if longest_px is None else longest_px
+        if not 0 < self.score_threshold <= 1:
+            raise ConfigError(f"score_threshold: expected a number above 0 and up to 1, found {self.score_threshold}")
+        if self.longest_px < self.family.multiple:
+            raise ConfigError(f"longest_px: expected {self.family.multiple} pixels or more, found {self.longest_px}")
+        if self._fixed and longest_px is not None:
+            raise ConfigError(f"longest_px: {where} takes only {self._fixed[0]}x{self._fixed[1]} pixels, leave it out")
+
+    def __call__(self, image: Image) -> Faces:
+        """Faces of ``image`` (uint8 ``[H, W, 3]`` RGB), best score first, in its pixels.
+
+        Boxes are clipped to the picture and never empty; landmarks may lie outside it and are NaN where the family
+        has none. Raises ``ImageError`` for anything that is no such array.
+        """
+        check_image(image)
+        fit = self._fit(image.shape[1], image.shape[0])
+        outputs = self.backend.infer(self.encoded(image))
+        found = self.family.decode(outputs, (fit.canvas_width, fit.canvas_height), self.score_threshold)
+        kept = nms(found, self.family.nms_iou)
+        boxes = _clip(fit.to_image(kept.boxes.reshape(-1, 2, 2)).reshape(-1, 4), image.shape[1], image.shape[0])
+        visible = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        return Faces(boxes, kept.scores, fit.to_image(kept.landmarks))[visible]
+
+    def encoded(self, image: Image) -> dict[str, NDArray[Any]]:
+        """What the network is fed for ``image``."""
+        canvas = fit_canvas(image, self._fit(image.shape[1], image.shape[0]))
+        return {self._input.name: self.family.encode(canvas)}
+
+    def _fit(self, width: int, height: int) -> Letterbox:
+        if self._fixed is None:
+            return letterbox(width, height, self.longest_px, self.family.multiple, self.family.upscale)
+        canvas_width, canvas_height = self._fixed
+        longest = max(width, height) * min(canvas_width / width, canvas_height / height)
+        fit = letterbox(width, height, int(longest), upscale=self.family.upscale)
+        return dataclasses.replace(fit, canvas_width=canvas_width, canvas_height=canvas_height)
+
+    def close(self) -> None:
+        self.backend.close()
+
+    def __enter__(self) -> FaceDetector:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def attribute_model(model: str | os.PathLike[str] | None) -> Path:
+    """The attribute network that ``model`` names: a file, ``"fairface"`` (the shipped one that no picture of UTKFace
+    trained), or ``None`` (the shipped default)."""
+    if model is None:
+        return shipped_model("attributes.onnx")
+    path = Path(model)
+    return shipped_model("attributes-fairface.onnx") if str(path) == "fairface" and not path.exists() else path
+
+
+def shipped_model(name: str) -> Path:
+    """The path of a model that comes with edgeface. Raises ``ArtifactError`` where this installation lacks it."""
+    path = Path(str(resources.files("edgeface") / "assets" / "models" / name))
+    if not path.is_file():
+        raise ArtifactError(f"no shipped model at `{path}`: install edgeface again or name a model file of your own")
+    return path
+
+
+def check_image(image: object) -> None:
+    """Raise ``ImageError`` unless ``image`` is a uint8 ``[H, W, 3]`` array with at least one pixel."""
+    if not isinstance(image, np.ndarray):
+        raise ImageError(f"expected a picture as a uint8 [H, W, 3] RGB array, found {type(image).__name__}")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ImageError(f"expected a picture as a uint8 [H, W, 3] RGB array, found {image.dtype} {list(image.shape)}")
+
+
+def _fixed_canvas(info: TensorInfo, family: str) -> tuple[int, int] | None:
+    """(width, height) where the model takes one size only; ``None`` where it takes any."""
+    sides = info.shape[1:3] if family == "edgeface" else info.shape[2:4]
+    height, width = sides
+    return None if height is None or width is None else (width, height)
+
+
+def _clip(boxes: Floats, width: int, height: int) -> Floats:
+    return np.clip(boxes, 0, np.array([width, height, width, height], np.float32)).astype(np.float32)

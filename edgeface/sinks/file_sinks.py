@@ -1,0 +1,267 @@
+"""Where results go: lines of JSON, a table, annotated pictures; ``open_sink`` also opens videos and live sinks.
+
+A sink is a context manager with ``append``. A file appears under its name when the sink is closed, whole, also after
+Ctrl-C or a source that broke off; where writing fails it does not appear at all. Failures are ``SinkError``.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from edgeface.common.files import atomic_path
+from edgeface.errors import SinkError
+from edgeface.imaging.image_io import SUFFIXES, write_image
+from edgeface.inference.overlay import draw_faces
+from edgeface.inference.result import Face, FrameResult
+
+_VIDEO_SUFFIXES = (".mkv", ".mov", ".mp4")
+LIVE_SCHEMES = ("display", "http", "rtsp", "mqtt", "mqtts", "webhook")
+_POINTS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
+CSV_COLUMNS = (
+    *("source", "frame", "pts_s", "face", "x1", "y1", "x2", "y2", "score", "track", "age", "age_std"),
+    *("gender", "gender_confidence", "race", "race_confidence", "abstained"),
+    *(f"{point}_{axis}" for point in _POINTS for axis in "xy"),
+)
+
+
+Message = dict[str, Any]
+"""What sinks of JSON pass on: ``FrameResult.to_dict`` or counts (``pipeline.privacy``)."""
+
+
+class Sink(Protocol):
+    """Takes results in order; ``close`` makes them available. Both raise ``SinkError``."""
+
+    name: str
+
+    def append(self, result: FrameResult) -> None: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Sink: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+def open_sink(uri: str | os.PathLike[str]) -> Sink:
+    """Open the sink a name stands for: ``-`` (JSON lines on stdout), a file by its suffix, a directory ending in ``/``.
+
+    Suffixes: .jsonl, .csv, .mp4, .mkv, .mov; live sinks by scheme: display:, http://, rtsp://, mqtt://, webhook:
+    (``LIVE_SCHEMES``). Raises ``SinkError`` for another, or where it cannot be written.
+    """
+    text = os.fspath(uri)
+    scheme = text.partition(":")[0].lower()
+    if ":" in text and scheme in LIVE_SCHEMES:
+        from edgeface.sinks.open import open_live
+
+        return open_live(scheme, text)
+    suffix = Path(text).suffix.lower()
+    if text == "-":
+        return StdoutSink()
+    if text.endswith(("/", os.sep)) or Path(text).is_dir():
+        return PictureSink(text)
+    if suffix == ".jsonl":
+        return JsonlSink(text)
+    if suffix == ".csv":
+        return CsvSink(text)
+    if suffix in _VIDEO_SUFFIXES:
+        from edgeface.sinks.video import VideoSink
+
+        return VideoSink(text)
+    raise SinkError(
+        f"no sink for `{text}`: expected a name ending in .jsonl, .csv, {', '.join(_VIDEO_SUFFIXES)}, a directory "
+        f"ending in /, - for JSON lines on stdout, or {', '.join(f'{name}:' for name in LIVE_SCHEMES)}"
+    )
+
+
+class ContextSink(ABC):
+    """What all sinks share: a context that closes, whatever ended it.
+
+    ``live`` sinks deliver at once or not at all: they rather lose a result than hold up the run. ``pictures``: it shows
+    pixels. A sink with a ``send`` takes any message that JSON can hold in a result's place.
+    """
+
+    live = False
+    pictures = False
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class StdoutSink(ContextSink):
+    """One JSON object a line on stdout, flushed at once so that a pipe's reader keeps up."""
+
+    name = "-"
+
+    def append(self, result: FrameResult) -> None:
+        self.send(result.to_dict())
+
+    def send(self, message: Message) -> None:
+        """Write one line."""
+        with writing("stdout"):
+            sys.stdout.write(json_line(message))
+            sys.stdout.flush()
+
+    def close(self) -> None:
+        """Stdout stays open, it is not ours."""
+
+
+class PartFile:
+    """``atomic_path`` for a file that stays open: written at ``path``, then either kept under its name or discarded."""
+
+    def __init__(self, name: str | os.PathLike[str]) -> None:
+        self._context = atomic_path(name)
+        self.path = self._context.__enter__()
+
+    def finish(self, keep: bool) -> None:
+        """Rename the file to its name, or remove it. Raises ``SinkError`` where renaming fails."""
+        failure = None if keep else _Discarded()
+        self._context.__exit__(type(failure) if failure else None, failure, None)
+
+
+class _Discarded(Exception):
+    """Tells ``atomic_path`` to leave nothing behind."""
+
+
+class _TextSink(ContextSink):
+    """A text file that grows under a temporary name; after a failed write, or an error before any, it is discarded."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.name = os.fspath(path)
+        self._part = PartFile(path)
+        self._file: TextIO | None = self._part.path.open("w", encoding="utf-8", newline="")
+        self._failed = self._started = False
+
+    @abstractmethod
+    def append(self, result: FrameResult) -> None: ...
+
+    @contextmanager
+    def _writing(self) -> Iterator[TextIO]:
+        """The open file; a failure while writing is remembered."""
+        if self._file is None:
+            raise SinkError(f"`{self.name}` is closed, open it again")
+        try:
+            with writing(self.name):
+                yield self._file
+            self._started = True
+        except SinkError:
+            self._failed = True
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        self._failed |= exc[0] is not None and not self._started
+        self.close()
+
+    def close(self) -> None:
+        """Put the file in its place; closing twice is harmless."""
+        file, self._file = self._file, None
+        if file is None:
+            return
+        try:
+            with writing(self.name):
+                file.close()
+        except SinkError:
+            self._failed = True
+            raise
+        finally:
+            self._part.finish(keep=not self._failed)
+
+
+class JsonlSink(_TextSink):
+    """One JSON object a line and frame (``FrameResult.to_dict``)."""
+
+    def append(self, result: FrameResult) -> None:
+        self.send(result.to_dict())
+
+    def send(self, message: Message) -> None:
+        """Write one line."""
+        with self._writing() as file:
+            file.write(json_line(message))
+
+
+class CsvSink(_TextSink):
+    """One row a face under ``CSV_COLUMNS``; frames without faces add none."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path)
+        assert self._file is not None
+        csv.writer(self._file).writerow(CSV_COLUMNS)
+
+    def append(self, result: FrameResult) -> None:
+        where = result.to_dict()
+        with self._writing() as file:
+            for number, face in enumerate(result.faces):
+                csv.writer(file).writerow([where["source"], where["frame"], where["pts_s"], number, *csv_row(face)])
+
+
+class PictureSink(ContextSink):
+    """A directory of annotated pictures: under a picture's own name, ``NAME_000012.jpg`` for frame 12 of a video."""
+
+    pictures = True
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.name = os.fspath(path)
+        self._directory = Path(path)
+        self._taken: set[str] = set()
+        with writing(self.name):
+            self._directory.mkdir(parents=True, exist_ok=True)
+        if not os.access(self._directory, os.W_OK | os.X_OK):
+            raise SinkError(f"cannot write `{self.name}`: the directory is not writable")
+
+    def append(self, result: FrameResult) -> None:
+        write_image(self._directory / self._file_name(result), draw_faces(result.frame.pixels, result.faces))
+
+    def _file_name(self, result: FrameResult) -> str:
+        """A name of its own for every result of this sink, also where pictures of two directories share one."""
+        source = Path(result.frame.source or "picture")
+        is_picture = result.frame.pts_s is None
+        suffix = source.suffix if is_picture and source.suffix.lower() in SUFFIXES else ".jpg"
+        stem = source.stem if is_picture else f"{source.stem}_{result.frame.index:06d}"
+        name, copy = f"{stem}{suffix}", 2
+        while name in self._taken:
+            name, copy = f"{stem}-{copy}{suffix}", copy + 1
+        self._taken.add(name)
+        return name
+
+    def close(self) -> None:
+        """Nothing is open: every picture was finished when it was appended."""
+
+
+def json_line(message: Message) -> str:
+    """A message's JSON with its line break."""
+    return json.dumps(message, ensure_ascii=False) + "\n"
+
+
+def csv_row(face: Face) -> list[Any]:
+    """The cells of ``CSV_COLUMNS`` from ``x1`` on; empty where a face has no track or landmarks."""
+    data = face.to_dict()
+    points = [value for point in data["landmarks"] or [] for value in point] or [None] * 2 * len(_POINTS)
+    rest = ("score", "track", "age", "age_std", "gender", "gender_confidence", "race", "race_confidence")
+    return [*data["box"], *(data[key] for key in rest), " ".join(face.abstained), *points]
+
+
+@contextmanager
+def writing(name: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn an ``OSError`` while writing ``name`` (no such folder, not permitted, disk full) into a ``SinkError``.
+
+    A pipe's reader that went away is no failure of ours: ``BrokenPipeError`` passes.
+    """
+    try:
+        yield
+    except (SinkError, BrokenPipeError):
+        raise
+    except OSError as error:
+        raise SinkError(f"cannot write `{os.fspath(name)}`: {error.strerror or error}") from error

@@ -1,0 +1,91 @@
+"""Data go to stdout or fail with a sentence; bars are for terminals, plain lines for logs."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from edgeface.cli import main
+from edgeface.common import console as output
+from edgeface.errors import ConfigError, SinkError
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_reader_that_went_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        with pytest.raises(typer.Exit) as ended:
+            main._guarded(output.say)("line")
+        stdout.flush()  # what is left goes nowhere
+        monkeypatch.undo()
+    assert ended.value.exit_code == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = open("/dev/full", "w")  # noqa: SIM115 - closing it fails again, as it must
+    monkeypatch.setattr(sys, "stdout", full)
+    with pytest.raises(SinkError, match="cannot write to standard output: No space left on device"):
+        output.say("line")
+    monkeypatch.undo()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+    full.close()
+
+
+def test_json_files_are_whole_or_absent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_json(tmp_path / "a.json", {"ä": [1, None]})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"ä": [1, None]}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        output.write_json(tmp_path / "b.json", {"x": float("nan")})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    output.write_json(Path("-"), [1])
+    assert json.loads(capsys.readouterr().out) == [1]
+
+
+def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with output.progress("frames") as report:
+        for done in range(3):
+            report(done, None)
+        report(3, 3)
+    assert "frames" in terminal.getvalue()
+    assert "3/3" in terminal.getvalue()
+
+
+def test_lines_in_a_log(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with output.progress("frames") as report:
+        report(1, 10)
+        monkeypatch.setattr(output, "_LOG_EVERY_S", 0.0)
+        report(2, 10)
+        report(3, None)
+    assert capsys.readouterr().err == "frames: 2 of 10\nframes: 3\n"
+
+
+def test_tables_have_no_colours_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table("people", ("name", "age"), [("a [b] long/path.jpg", "30"), ("c", "4")])
+    out = capsys.readouterr().out
+    assert out.startswith("people\n")
+    assert "a [b] long/path.jpg" in out, "brackets are no markup"
+    assert "\x1b" not in out
+
+
+def test_outputs_never_replace_inputs(tmp_path: Path) -> None:
+    picture, video = tmp_path / "a.jpg", tmp_path / "a.mp4"
+    for source, out in [(picture, tmp_path), (picture, picture), (tmp_path, tmp_path / "."), (video, video)]:
+        with pytest.raises(ConfigError, match="would overwrite the input"):
+            output.keep_input(source, out)
+    for source, out in [(video, tmp_path), (picture, tmp_path / "out"), (tmp_path, tmp_path / "out")]:
+        output.keep_input(source, out)
