@@ -14,9 +14,9 @@ from edgeface.cli import face_rows as faces
 from edgeface.errors import ConfigError, SpecError
 from edgeface.evaluation.labelled_crops import LabelledCrops
 from edgeface.evaluation.metrics import Labels
-from edgeface.parity import compare
 from edgeface.inference import overlay as draw
 from edgeface.inference.attributes import AttributeEstimator
+from edgeface.parity import compare
 from edgeface.sinks.file_sinks import csv_row
 from edgeface.types import Attributes
 from tests.cli.conftest import Cli, cli  # noqa: F401

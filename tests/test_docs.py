@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from edgeface.cli.main import app
-from edgeface.sinks.counts import CountOptions
 from edgeface.pipeline.run_metrics import run_metrics
-from edgeface.sinks.privacy import CountingSink, without_heads
 from edgeface.pipeline.run_stats import RunStats
+from edgeface.sinks.counts import CountOptions
 from edgeface.sinks.file_sinks import JsonlSink
 from edgeface.sinks.mqtt import summary
+from edgeface.sinks.privacy import CountingSink, without_heads
 from edgeface.types import HEADS
 from tests.conftest import ROOT
 from tests.pipeline.clips import a_face, result

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from edgeface.common.files import sha256_file
 from edgeface.cli.main import app
+from edgeface.common.files import sha256_file
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from edgeface.errors import EdgefaceError
-from trainer.cli import commands, soft_label_commands as soft_commands
+from trainer.cli import commands
+from trainer.cli import soft_label_commands as soft_commands
 from trainer.config import load_config
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -138,7 +139,7 @@ def report_data(
     ] = None,
 ) -> None:
     """Look a recipe's data over: malformed, unreadable and duplicate pictures, odd labels, numbers of each class."""
-    from trainer.data_report.findings import write_data_report
+    from trainer.data_report.write_report import write_data_report
 
     typer.echo(write_data_report(load_config(recipe, settings or ()), out, model))
 

@@ -7,8 +7,8 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from edgeface.errors import ConfigError
 from edgeface.common.toml_file import read_toml, toml_value, unknown_key
+from edgeface.errors import ConfigError
 
 Settings = TypeVar("Settings")
 

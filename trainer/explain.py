@@ -2,8 +2,8 @@
 
 A convolutional network with a linear layer per head: class activation maps, whose places add up to the logit; for an
 age that is no linear function of its logits (an expectation), the same maps weighted by its slopes on the way from an
-empty feature map (integrated gradients), so that places add up to the age. ``edgeface.explain.explainer`` finds the same values
-from the exported file. Heads with hidden layers: Grad-CAM. A transformer: attention roll-out.
+empty feature map (integrated gradients), so that places add up to the age. ``edgeface.explain.explainer`` finds the
+same values from the exported file. Heads with hidden layers: Grad-CAM. A transformer: attention roll-out.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from edgeface.errors import ConfigError
+from edgeface.explain.draw import draw_maps, tiles_of
 from edgeface.explain.explainer import CAM, GRAD_CAM, INTEGRATED, ROLL_OUT, HeadMap
 from edgeface.imaging.image_io import list_images, read_image, write_image
+from edgeface.imaging.preprocess import align, centre_crop
 from edgeface.inference.attributes import landmarks_of
 from edgeface.inference.detector import FaceDetector
-from edgeface.explain.draw import draw_maps, tiles_of
-from edgeface.imaging.preprocess import align, centre_crop
 from edgeface.types import Image
 from trainer.config import Config
-from trainer.models.heads import age_answer, gender_logits, spec_heads
 from trainer.models import AttributeNet, load_net
 from trainer.models.attention import MultiHeadAttention
+from trainer.models.heads import age_answer, gender_logits, spec_heads
 
 _STEPS = 32
 """As in ``edgeface.explain.explainer``."""

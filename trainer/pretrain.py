@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from edgeface.errors import ConfigError
 from trainer.augmentation.augment import Augment
-from trainer.config import Config
-from trainer.data.samples import Samples
-from trainer.data.batches import Feed
-from trainer.log import Log
-from trainer.objective.losses import Targets
 from trainer.compute_device import autocast, pick_amp
-from trainer.models import AttributeNet
-from trainer.objective.optim import Schedule, make_optimizer
+from trainer.config import Config
+from trainer.data.batches import Feed
+from trainer.data.samples import Samples
 from trainer.data.sampling import epoch_order
+from trainer.log import Log
+from trainer.models import AttributeNet
+from trainer.objective.losses import Targets
+from trainer.objective.optim import Schedule, make_optimizer
 
 _IMPOSSIBLE = -1e4
 """Logit of what may not be chosen: finite, so that a row without any choice has finite gradients."""

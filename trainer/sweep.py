@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeface.common.files import atomic_path
-from edgeface.errors import ConfigError, EdgefaceError
 from edgeface.common.html import Table, markdown_table
+from edgeface.errors import ConfigError, EdgefaceError
 from trainer import checkpoint
 from trainer.config import Config, load_config
 

@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from edgeface.errors import ConfigError, DataError
+from edgeface.errors import ConfigError
 from trainer import checkpoint, pretrain
-from trainer.objective import losses
 from trainer.augmentation.augment import Augment
-from trainer.objective.balance import Balancer, make_balancer
-from trainer.models.calibration_values import Calibration
-from trainer.calibrate import fit_calibration
-from trainer.config import Config
-from trainer.data.samples import Samples, load_samples
-from trainer.soft_labels.distill import Teachers, distillation_loss
-from trainer.distributed import Group, joined, synchronised
-from trainer.ema import Averaged
-from trainer.validate import evaluate, penalty
-from trainer.data.batches import Feed
-from trainer.log import Log
-from trainer.objective.losses import Targets, task_losses, with_class_weights
-from trainer.compute_device import autocast, pick_amp, pick_device, prepare
 from trainer.augmentation.mixing import mixed
-from trainer.models import AttributeNet, build_net, load_net, load_start
-from trainer.objective.optim import Schedule, make_optimizer, set_stage
+from trainer.calibrate import fit_calibration
+from trainer.compute_device import pick_device, prepare
+from trainer.config import Config
+from trainer.data.batches import Feed
+from trainer.data.samples import Samples, load_samples
+from trainer.data.sampling import epoch_order
+from trainer.distributed import joined
+from trainer.ema import Averaged
+from trainer.log import Log
+from trainer.models import build_net, load_net, load_start
 from trainer.models.program import save_program, spec_of
-from trainer.data.sampling import epoch_length, epoch_order
-from trainer.soft_labels.labels import attached, soft_losses
+from trainer.objective import losses
+from trainer.objective.balance import make_balancer
+from trainer.objective.losses import with_class_weights
+from trainer.objective.optim import Schedule, make_optimizer, set_stage
+from trainer.run_state import Run, some_crops, steps_of
+from trainer.soft_labels.labels import attached
+from trainer.validate import evaluate, penalty
 
 _LOOK_EVERY = 50
 """Steps between two looks at whether the loss is still a number; each look waits for the device."""
-_SOME = 512
 
 
 def fit(config: Config, resume: bool = False) -> Path:
@@ -93,15 +89,6 @@ def check(config: Config) -> None:
     Schedule(config, make_optimizer(config, net, make_balancer(config, net)), steps=1)
 
 
-def steps_of(samples: Samples, config: Config) -> int:
-    """Optimiser steps in an epoch. Raises ``DataError`` where the pictures do not fill one."""
-    steps = epoch_length(samples, config) // (config.batch * config.accumulate)
-    if steps == 0:
-        pictures, batch = len(samples.rows(config.train_folds)), config.batch * config.accumulate
-        raise DataError(f"{pictures} training pictures do not fill a batch of {batch}")
-    return steps
-
-
 def warm_up(run: Run, samples: Samples, config: Config, log: Log) -> None:
     """What comes before the first epoch: weights to start from, pretraining of the backbone."""
     if sentence := load_start(run.net, config, some_crops(samples, config)):
@@ -110,12 +97,6 @@ def warm_up(run: Run, samples: Samples, config: Config, log: Log) -> None:
         pretrain.pretrain_backbone(config, run.net, samples, run.device, log)
     run.group.share_state(run.net)
     run.ema = Averaged(run.net, config.ema)
-
-
-def some_crops(samples: Samples, config: Config) -> Tensor:
-    """A few hundred training crops uint8 ``[N, S, S, 3]``, evenly spaced, for what has to be measured on real ones."""
-    rows = samples.rows(config.train_folds)
-    return torch.from_numpy(samples.pixels[rows[:: -(-len(rows) // _SOME)]])
 
 
 def train_epoch(run: Run, feed: Feed, config: Config, log: Log) -> dict[str, float]:
@@ -152,114 +133,6 @@ def train_epoch(run: Run, feed: Feed, config: Config, log: Log) -> dict[str, flo
 def _require_finite(total: Tensor, epoch: int) -> None:
     if not torch.isfinite(total):
         raise ConfigError(f"the loss became {total.item()} in epoch {epoch + 1}; lower `learning_rate` or set amp=off")
-
-
-@dataclass
-class Run:
-    """Everything that changes while training; ``trainer.checkpoint`` stores it."""
-
-    group: Group
-    amp: str
-    teachers: Teachers | None
-    net: AttributeNet
-    forward: nn.Module
-    ema: Averaged
-    balancer: Balancer
-    optimizer: torch.optim.Optimizer
-    schedule: Schedule
-    scaler: torch.amp.GradScaler
-    epoch: int = 0
-    stale: int = 0
-    best_penalty: float = math.inf
-    best: dict[str, Tensor] | None = None
-    calibration: Calibration = field(default_factory=Calibration)
-
-    @classmethod
-    def start(cls, config: Config, steps: int, group: Group) -> Run:
-        """A fresh network, the same on every process, and what trains it; an epoch has ``steps`` steps."""
-        torch.manual_seed(config.seed)
-        net = build_net(config).to(group.device)
-        if config.channels_last:
-            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        synchronised(net, group)
-        balancer = make_balancer(config, net).to(group.device)
-        optimizer = make_optimizer(config, net, balancer)
-        amp = pick_amp(config.amp, group.device)
-        return cls(
-            group=group,
-            amp=amp,
-            teachers=Teachers.load(config, group.device) if config.teachers else None,
-            net=net,
-            forward=torch.compile(net) if config.compile else net,  # type: ignore[arg-type]
-            ema=Averaged(net, config.ema),
-            balancer=balancer,
-            optimizer=optimizer,
-            schedule=Schedule(config, optimizer, steps),
-            scaler=torch.amp.GradScaler(group.device.type, enabled=amp == "fp16"),
-        )
-
-    @property
-    def device(self) -> torch.device:
-        return self.group.device
-
-    @property
-    def parameters(self) -> int:
-        return sum(p.numel() for p in self.net.parameters())
-
-    def chosen(self, config: Config) -> AttributeNet:
-        """A network with the best averaged weights so far, or the last ones where nothing is validated."""
-        net = build_net(config).to(self.device)
-        net.load_state_dict(self.best if self.best is not None else self.ema.module.state_dict())
-        net.calibration = self.calibration
-        return net
-
-    def gradients(self, crops: Tensor, targets: Sequence[tuple[Targets, float]], config: Config) -> dict[str, Tensor]:
-        """Add the gradients of a batch's losses to those gathered so far; returns the losses, detached."""
-        with autocast(self.device, self.amp):
-            logits = self.forward(crops)
-        logits = {name: raw.float() for name, raw in logits.items()}
-        found = _weighed([(_losses(logits, labels, config), weight) for labels, weight in targets])
-        if self.teachers is not None:
-            found["distill"] = distillation_loss(logits, self.teachers.answers(crops), config)
-        total = self.balancer.backward(found, lambda loss: self.scaler.scale(loss / config.accumulate))
-        return {"total": total, **{name: loss.detach() for name, loss in found.items()}}
-
-    def step(self, grad_clip: float) -> None:
-        """Change the weights by the gradients gathered."""
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.group.share_gradients(parameters)
-        self.scaler.unscale_(self.optimizer)
-        if grad_clip:
-            nn.utils.clip_grad_norm_(self.net.parameters(), grad_clip)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.schedule.step()
-        self.ema.update()
-
-    def finish_epoch(self, score: float | None, means: Mapping[str, float]) -> None:
-        """Count the epoch; keep the averaged weights if they are the best so far (without a score: the last)."""
-        self.epoch += 1
-        self.schedule.end_epoch(score)
-        self.balancer.end_epoch(means)
-        if score is None:
-            return
-        self.stale += 1
-        if score < self.best_penalty:
-            self.stale, self.best_penalty = 0, score
-            self.best = {name: value.detach().cpu().clone() for name, value in self.ema.module.state_dict().items()}
-
-
-def _losses(logits: Mapping[str, Tensor], targets: Targets, config: Config) -> dict[str, Tensor]:
-    """What the labels say, and what the soft labels say where there are some."""
-    soft = {} if targets.soft is None else soft_losses(logits, targets.soft, config)
-    return task_losses(logits, targets, config) | soft
-
-
-def _weighed(found: Sequence[tuple[dict[str, Tensor], float]]) -> dict[str, Tensor]:
-    """The weighted sum of several dictionaries of losses."""
-    first = found[0][0]
-    return {name: sum((weight * part[name] for part, weight in found), torch.zeros_like(first[name])) for name in first}
 
 
 def finish(run: Run, samples: Samples, config: Config) -> Path:

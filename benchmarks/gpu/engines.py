@@ -1,7 +1,8 @@
 """TensorRT engines of one model in FP32, FP16 and INT8, timed side by side on this GPU at many batch sizes.
 
     edgeface quantize MODEL --precision int8 --target tensorrt … -o build/NAME.trt-int8.onnx     (anywhere)
-    python -m benchmarks.gpu.engines --int8 build/NAME.trt-int8.onnx [--data UTKFace/]               (on the GPU machine)
+    python -m benchmarks.gpu.engines --int8 build/NAME.trt-int8.onnx [--data UTKFace/]               (on the GPU
+    machine)
 
 Writes benchmarks/results/GPU-engines.json. Each engine is compared with its own graph in ONNX Runtime (float
 simulation) on synthetic crops and, with ``--data``, with the float model on the faces of fold 1. A call is upload,
@@ -25,23 +26,23 @@ from typing import Any
 
 import numpy as np
 
-from edgeface.common.files import atomic_path, sha256_file
-from edgeface.spec.metadata import model_spec
 from edgeface.bench.model_speed import Samples, interleaved_ms, paired_speedup
 from edgeface.build.build import Order, unjudged_engine
 from edgeface.build.request import look_up
 from edgeface.build.steps import Silence
+from edgeface.common.files import atomic_path, sha256_file
+from edgeface.common.machine import fingerprint
+from edgeface.cuda.pycuda_context import find_gpu
 from edgeface.errors import ConfigError, EdgefaceError
 from edgeface.export.onnx_export import proof_crops
-from edgeface.common.machine import fingerprint
 from edgeface.inference.detector import FaceDetector, shipped_model
 from edgeface.quantization.quantize import quantize
-from edgeface.spec.recipe import Recipe
 from edgeface.runtime.base import Backend
 from edgeface.runtime.open import open_backend
-from edgeface.cuda.pycuda_context import find_gpu
+from edgeface.spec.metadata import model_spec
+from edgeface.spec.recipe import Recipe
 
-RESULTS = Path(__file__).resolve().parent / "results"
+RESULTS = Path(__file__).resolve().parents[1] / "results"
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 REFERENCE = "fp32"
 

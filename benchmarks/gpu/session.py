@@ -25,11 +25,11 @@ from typing import Any
 
 from benchmarks.gpu.engines import RESULTS, result_path
 from edgeface.common.files import atomic_path
-from edgeface.errors import EdgefaceError
 from edgeface.cuda import compile as kernels
 from edgeface.cuda.pycuda_context import find_gpu
+from edgeface.errors import EdgefaceError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "build" / "gpu-session"
 ARCHITECTURES = (75, 80, 86, 87, 89, 90, 100, 120)
 _TAIL = 4000

@@ -20,23 +20,23 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu.engines import build_engine_of
 from benchmarks.gpu.clips import make_clip, pictures
+from benchmarks.gpu.engines import build_engine_of
 from benchmarks.gpu.session import ROOT, WORK, write
 from edgeface.bench.pipeline_speed import bench_pipeline
 from edgeface.build.build import Order, build_engine
+from edgeface.common.machine import fingerprint
+from edgeface.cuda import compile as kernels
+from edgeface.cuda.context import Context, Kernels
+from edgeface.cuda.pycuda_context import find_gpu
 from edgeface.cuda.structs import ARGUMENTS
 from edgeface.errors import BackendError, EdgefaceError
-from edgeface.common.machine import fingerprint
-from edgeface.inference.detector import shipped_model
-from edgeface.gpu.pipeline import GpuPipeline
 from edgeface.gpu.analyzer import GpuAnalyzer, engine_parts
+from edgeface.gpu.pipeline import GpuPipeline
+from edgeface.inference.detector import shipped_model
 from edgeface.pipeline.run_stats import resident_bytes
 from edgeface.quantization.quantize import quantize
 from edgeface.spec.recipe import Recipe
-from edgeface.cuda import compile as kernels
-from edgeface.cuda.pycuda_context import find_gpu
-from edgeface.cuda.context import Context, Kernels
 from edgeface.types import Image
 
 TOGETHER = 8

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.peers.base import Unavailable, required
-from edgeface.spec.metadata import model_spec
 from edgeface.export.opencv_variant import write_opencv_variant
 from edgeface.runtime.open import open_backend
 from edgeface.runtime.openvino import OpenVinoBackend
+from edgeface.spec.metadata import model_spec
 
 Crops = NDArray[np.uint8]
 Answers = dict[str, NDArray[Any]]

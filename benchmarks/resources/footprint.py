@@ -1,6 +1,7 @@
 """What edgeface takes: megabytes to install, seconds to start and to the first answer, memory, weights.
 
-    python -m benchmarks.resources.footprint [--trained model.pt2] [--no-install] [--save benchmarks/results/footprint.json]
+    python -m benchmarks.resources.footprint [--trained model.pt2] [--no-install] [--save
+    benchmarks/results/footprint.json]
 
 Installs this checkout into a fresh virtual environment by pip from the package index and starts the commands
 there, in turns. ``--trained`` names the network in PyTorch, whose start and memory are measured beside ours on
@@ -24,14 +25,14 @@ import numpy as np
 
 from benchmarks.resources.footprint_install import HERE, Python, install, sizes_of
 from benchmarks.script import ROOT, Results, Tables, markdown, run_script
-from edgeface.common.files import sha256_file
 from edgeface.common.console import progress
-from edgeface.imaging.portraits import portrait_paths
-from edgeface.errors import BackendError
+from edgeface.common.files import sha256_file
 from edgeface.common.machine import fingerprint, version
+from edgeface.errors import BackendError
+from edgeface.imaging.portraits import portrait_paths
 from edgeface.inference.detector import shipped_model
 
-PROBE = ROOT / "benchmarks" / "footprint_probe.py"
+PROBE = ROOT / "benchmarks" / "resources" / "footprint_probe.py"
 TORCH = ("torch", "torchvision")
 _MB = 1e6
 

@@ -1,6 +1,7 @@
 """How cost grows: with the faces of a frame, the size of a picture, the batch, the streams, the pictures of a folder.
 
-    python -m benchmarks.resources.scaling [--pictures 20000] [--data DIR-OR-ZIP] [--save benchmarks/results/scaling.json]
+    python -m benchmarks.resources.scaling [--pictures 20000] [--data DIR-OR-ZIP] [--save
+    benchmarks/results/scaling.json]
 
 A power law is fitted to every curve (least squares on logarithms) and its exponent held against the one that the way
 of working promises. All pictures are real ones. Networks run on one thread, ``edgeface predict`` as a process of its
@@ -15,12 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.studies.photographs import PICTURES as DATA
-from benchmarks.studies.photographs import unpack
 from benchmarks.resources.scaling_fit import Curve, measured, plot
 from benchmarks.resources.scaling_frames import batch_curve, faces_curve, mosaic, size_curves
 from benchmarks.resources.scaling_load import predict_curves, streams_curve
 from benchmarks.script import Results, Tables, markdown, run_script
+from benchmarks.studies.photographs import PICTURES as DATA
+from benchmarks.studies.photographs import unpack
 from edgeface.api import FaceAnalyzer
 from edgeface.common.files import sha256_file
 from edgeface.common.machine import fingerprint

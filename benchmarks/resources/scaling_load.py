@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.resources.scaling_fit import Curve
 from benchmarks.studies.photographs import link
 from benchmarks.studies.predict_process import PredictProcess
-from benchmarks.resources.scaling_fit import Curve
 from edgeface.api import FaceAnalyzer
 from edgeface.common.console import progress
 from edgeface.errors import EdgefaceError
 from edgeface.inference.result import FrameResult
-from edgeface.sources.frame_queue import Counters
-from edgeface.pipeline.runner import run
 from edgeface.pipeline.run_stats import RunStats
+from edgeface.pipeline.runner import run
 from edgeface.sinks.base import ContextSink
+from edgeface.sources.frame_queue import Counters
 from edgeface.types import Frame, Image
 
 OFFERED_FPS = 400.0

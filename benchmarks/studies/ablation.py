@@ -61,9 +61,10 @@ def markdown(result: dict[str, Any]) -> str:
     table = markdown_table(Table("What each way of learning adds", columns, lines))
     about = (
         f"`{result['recipe']}` with {', '.join(f'`{text}`' for text in result['settings'])}; each row is that recipe "
-        "with the settings of `benchmarks/studies/ablation.toml`. Validation folds 2, averaged weights of the last epoch; bold "
-        f"is better than the first row. One run each, seed {result['seed']}: differences below about 0.5 points or 0.1 "
-        f"years are noise. {result['machine']['cpu']['name']}, {result['machine']['date']}."
+        "with the settings of `benchmarks/studies/ablation.toml`. Validation folds 2, averaged weights of the last "
+        f"epoch; bold is better than the first row. One run each, seed {result['seed']}: differences below about 0.5 "
+        "points "
+        f"or 0.1 years are noise. {result['machine']['cpu']['name']}, {result['machine']['date']}."
     )
     return f"{table.rstrip()}\n\n{about}\n"
 

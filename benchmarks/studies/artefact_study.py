@@ -1,6 +1,7 @@
 """What every artefact of one network answers, per head and per group, against the float ONNX file on the same faces.
 
-    python -m benchmarks.studies.artefact_study --trained model.pt2 [--data UTKFace/] [--save benchmarks/results/artefacts.json]
+    python -m benchmarks.studies.artefact_study --trained model.pt2 [--data UTKFace/] [--save
+    benchmarks/results/artefacts.json]
 
 PyTorch, FP16, both 8-bit flavours and OpenCV's variant are made from the ONNX file (or named) and judged on UTKFace's
 fold 1 with the arithmetic of ``edgeface parity``. ONNX Runtime runs the graphs that are for TensorRT, whose own engines
@@ -15,19 +16,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.studies.artefacts_made import Absent, artefacts_of
 from benchmarks.script import DATA, ROOT, Results, Tables, markdown, run_script
-from edgeface.spec.metadata import model_spec
-from edgeface.common.files import sha256_file
+from benchmarks.studies.artefacts_made import Absent, artefacts_of
 from edgeface.common.console import progress
+from edgeface.common.files import sha256_file
+from edgeface.common.machine import fingerprint, version
 from edgeface.evaluation.datasets import FaceSet, find_faces
 from edgeface.evaluation.labelled_crops import LabelledCrops, labelled_crops, thinned
-from edgeface.common.machine import fingerprint, version
+from edgeface.inference.detector import FaceDetector, shipped_model
 from edgeface.parity import answers_of
 from edgeface.parity.attribute_parity import GROUP_FACES, judge
 from edgeface.parity.report import rounded
 from edgeface.parity.stats import groups_of
-from edgeface.inference.detector import FaceDetector, shipped_model
+from edgeface.spec.metadata import model_spec
 
 FOLDS = (1,)
 CALIBRATION = ROOT / "calibration" / "utkface-512.toml"

@@ -11,17 +11,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.common.files import ENGINE_SUFFIX
-from edgeface.spec.metadata import model_spec
 from edgeface.calibration import read_set
 from edgeface.calibration.feeds import calibration_ranges
 from edgeface.common.console import progress
-from edgeface.evaluation.datasets import find_faces
-from edgeface.errors import ConfigError
+from edgeface.common.files import ENGINE_SUFFIX
 from edgeface.common.machine import gpu
+from edgeface.errors import ConfigError
+from edgeface.evaluation.datasets import find_faces
 from edgeface.export.opencv_variant import write_opencv_variant
 from edgeface.parity import answers_of
 from edgeface.quantization.quantize import quantize
+from edgeface.spec.metadata import model_spec
 from edgeface.spec.model import ModelSpec
 from edgeface.types import Attributes
 

@@ -1,6 +1,7 @@
 """Frames a second of the C++ demo against `edgeface run --per-frame`: same clip, models, run time and threads, in turn.
 
-    python -m benchmarks.studies.cpp_frames CLIP.mp4 [--rounds 5] [--threads 1] [--save benchmarks/results/cpp_frames.json]
+    python -m benchmarks.studies.cpp_frames CLIP.mp4 [--rounds 5] [--threads 1] [--save
+    benchmarks/results/cpp_frames.json]
 
 Both decode, detect, judge, track and write JSON lines. Every round runs one after the other; the ratio of a round is
 what a busy machine disturbs least, and their median is the figure.
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from edgeface.common import machine
 
-_DEMO = Path(__file__).resolve().parents[1] / "build" / "cpp" / "edgeface_demo"
+_DEMO = Path(__file__).resolve().parents[2] / "build" / "cpp" / "edgeface_demo"
 _FPS = re.compile(r"([\d.]+) frames/s")
 
 

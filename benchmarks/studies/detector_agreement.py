@@ -1,6 +1,7 @@
 """How far the shipped face detector agrees with its teacher on pictures that were neither trained nor tuned on.
 
-    python -m benchmarks.studies.detector_agreement [--shared ../shared] [--save benchmarks/results/detector_agreement.json]
+    python -m benchmarks.studies.detector_agreement [--shared ../shared] [--save
+    benchmarks/results/detector_agreement.json]
 
 Teacher: OpenCV Zoo's YuNet at each picture's original size. Its faces of score 0.7 or more and at least 24 px count;
 its other detections from score 0.3 count neither way. A face is found where the boxes' IoU is 0.5 or more. Landmark
@@ -23,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from edgeface.common.files import atomic_path, sha256_file
-from edgeface.spec.metadata import detector_spec
-from edgeface.errors import EdgefaceError
 from edgeface.common.machine import fingerprint
+from edgeface.errors import EdgefaceError
 from edgeface.inference.detector import shipped_model
+from edgeface.spec.metadata import detector_spec
 from trainer.detector.agreement import report
 
 TARGETS = {"recall": 0.90, "precision": 0.90, "landmark_error": 0.06}
@@ -69,7 +70,7 @@ def table(parts: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> int:
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="a detector's ONNX file (default: the shipped one)")
     parser.add_argument("--shared", type=Path, default=root.parent / "shared", help="holds data/, media/, models/")

@@ -2,8 +2,8 @@
 
     python -m benchmarks.studies.fusion_study --data ../shared/data/utkface --folds 1 [--save F.json] [--plot F.png]
 
-Clips of two people each (benchmarks/studies/fusion_tracks.py) go through the shipped detector, the Kalman tracker and the
-shipped attribute network. Both ways answer the same faces of the same frames: per frame from every face, fused from
+Clips of two people each (benchmarks/studies/fusion_tracks.py) go through the shipped detector, the Kalman tracker and
+the shipped attribute network. Both ways answer the same faces of the same frames: per frame from every face, fused from
 the looks that the fuser asks for. Untracked faces (before the second sighting) and faces that are nobody's are left
 out of both. Jitter is the standard deviation of the shown age within a track, averaged over tracks; flips are changes
 of the shown class between successive frames of a track. The fuser's settings were chosen on fold 2.
@@ -27,15 +27,15 @@ from benchmarks.studies import fusion_report
 from benchmarks.studies.fusion_tracks import FPS, Array, Person, people_of, render
 from edgeface.api import FaceAnalyzer, FaceDetector
 from edgeface.common.files import atomic_path, sha256_file
-from edgeface.evaluation.datasets import FaceSet, LabelledFace, find_faces, parse_folds
-from edgeface.errors import DataError, EdgefaceError
-from edgeface.imaging.image_io import decode_image
 from edgeface.common.machine import fingerprint
+from edgeface.errors import DataError, EdgefaceError
+from edgeface.evaluation.datasets import FaceSet, LabelledFace, find_faces, parse_folds
+from edgeface.imaging.image_io import decode_image
 from edgeface.inference.detector import shipped_model
 from edgeface.tracking.fusion import FusionOptions, TrackFuser
-from edgeface.tracking.quality import look_at
 from edgeface.tracking.iou import IouTracker, Tracker
 from edgeface.tracking.kalman import KalmanTracker
+from edgeface.tracking.quality import look_at
 from edgeface.types import Attributes, Faces, Frame, Fused, Image, Tracks
 
 _PEOPLE = 2

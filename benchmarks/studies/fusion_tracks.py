@@ -1,4 +1,5 @@
-"""Synthetic clips of labelled chips for ``benchmarks.studies.fusion_study``: people who move, turn, blur, come near and get covered.
+"""Synthetic clips of labelled chips for ``benchmarks.studies.fusion_study``: people who move, turn, blur, come near
+and get covered.
 
 A chip's face is pasted through a soft rounded mask onto a moving background. What a camera does to it is drawn per clip
 from a seeded generator: smooth motion and scale, tilt and shear, motion blur from its speed, spells of defocus, light

@@ -21,16 +21,16 @@ from typing import Any
 import numpy as np
 
 from edgeface.api import FaceAnalyzer
-from edgeface.common.files import atomic_path
 from edgeface.bench.model_speed import paired_speedup
-from edgeface.pipeline.demo_clip import make_demo_clip
+from edgeface.common.files import atomic_path
 from edgeface.common.machine import fingerprint
 from edgeface.inference.result import FrameResult, faces_from
-from edgeface.tracking.fusion import TrackFuser
+from edgeface.pipeline.demo_clip import make_demo_clip
 from edgeface.pipeline.runner import run
 from edgeface.sinks.file_sinks import json_line
 from edgeface.sinks.open import open_sink
 from edgeface.sources.open import open_source
+from edgeface.tracking.fusion import TrackFuser
 from edgeface.tracking.iou import IouTracker
 from edgeface.tracking.kalman import KalmanTracker
 

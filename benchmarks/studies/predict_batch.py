@@ -22,18 +22,18 @@ import cv2
 import numpy as np
 from scipy.stats import theilslopes
 
+from benchmarks.script import Results, Tables, markdown, run_script
 from benchmarks.studies.photographs import PICTURES, unpack
 from benchmarks.studies.predict_process import PredictProcess
-from benchmarks.script import Results, Tables, markdown, run_script
 from edgeface.api import FaceAnalyzer
-from edgeface.common.files import sha256_file
 from edgeface.bench.model_speed import paired_speedup
 from edgeface.common.console import progress
-from edgeface.errors import BackendError
+from edgeface.common.files import sha256_file
 from edgeface.common.machine import fingerprint
+from edgeface.errors import BackendError
+from edgeface.imaging.preprocess import align
 from edgeface.inference.attributes import landmarks_of
 from edgeface.inference.detector import shipped_model
-from edgeface.imaging.preprocess import align
 
 GOAL = 0.85
 THREADS = (1, 0)

@@ -1,6 +1,7 @@
 """What it costs to recall more of "Others": races answered anew with that class's probability multiplied.
 
-    python -m benchmarks.studies.race_odds [--data UTKFace/] [--fairface DIR --labels labels.csv] [--save …/race_odds.json]
+    python -m benchmarks.studies.race_odds [--data UTKFace/] [--fairface DIR --labels labels.csv] [--save
+    …/race_odds.json]
 
 Whoever reads a network's answers can do the same without training: multiply ``race[:, 4]`` and take the greatest. The
 shipped network's answers hold such a shift already (``race_bias`` in its spec); the factor that takes it back is among
@@ -17,16 +18,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.script import DATA, Results, Tables, markdown, run_script
 from benchmarks.studies.artefact_study import crops_of
 from benchmarks.tables.quality_tables import percent
-from benchmarks.script import DATA, Results, Tables, markdown, run_script
-from edgeface.spec.metadata import model_spec
 from edgeface.common.files import sha256_file
-from edgeface.evaluation.datasets import FaceSet, find_faces
 from edgeface.common.machine import fingerprint
+from edgeface.evaluation.datasets import FaceSet, find_faces
 from edgeface.evaluation.metrics import accuracy, recalls
-from edgeface.parity import answers_of
 from edgeface.inference.detector import shipped_model
+from edgeface.parity import answers_of
+from edgeface.spec.metadata import model_spec
 from edgeface.spec.model import RACES
 
 FACTORS = (0.5, 1.0, 1.25, 1.5, 2.0)

@@ -4,7 +4,8 @@
     python -m benchmarks.studies.recipes --trained small=runs/small/last.pt --data ../shared/data/utkface --save …
     python -m benchmarks.studies.recipes --costs benchmarks/results/recipes.json --trained … --data … --save …
 
-All are exported and run in ONNX Runtime with one thread, in one interleaved run (``edgeface.bench.model_speed``); the family also
+All are exported and run in ONNX Runtime with one thread, in one interleaved run (``edgeface.bench.model_speed``); the
+family also
 in 8 bits. Their weights are random, since trained ones cost the same; ``--costs`` takes the times of an earlier run.
 Beside the JSON file a table is written as Markdown.
 """
@@ -23,15 +24,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.tables.recipes_table import markdown
 from benchmarks.studies.vgg_style import write_vgg_style
-from edgeface.common.files import atomic_path, sha256_file
+from benchmarks.tables.recipes_table import markdown
 from edgeface.bench.model_speed import BenchReport, bench
+from edgeface.common.files import atomic_path, sha256_file
 from edgeface.evaluation.datasets import parse_folds
 from edgeface.export.onnx_export import export_onnx, proof_crops
 from edgeface.inference.detector import FaceDetector
-from edgeface.quantization.ranges import activation_ranges
 from edgeface.quantization.quantize import quantize
+from edgeface.quantization.ranges import activation_ranges
 from trainer.checkpoint import read
 from trainer.config import load_config
 from trainer.evaluation.artefacts import CheckpointEstimator
@@ -41,7 +42,7 @@ from trainer.models import AttributeNet, build_net
 from trainer.models.attention import MultiHeadAttention
 from trainer.models.program import save_program, spec_of
 
-RECIPES = Path(__file__).resolve().parents[1] / "trainer" / "recipes"
+RECIPES = Path(__file__).resolve().parents[2] / "trainer" / "recipes"
 FAMILY = ("nano", "small", "base")
 YARDSTICK = "vgg_style yardstick"
 LEFT_OUT = ("smoke",)

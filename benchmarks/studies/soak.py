@@ -1,6 +1,7 @@
 """Two live streams on loopback, the whole pipeline, and a fault every few seconds: what it survives, and at what cost.
 
-    python -m benchmarks.studies.soak [--minutes 20] [--every 20] [--streams rtsp,mjpeg] [--save benchmarks/results/soak.json]
+    python -m benchmarks.studies.soak [--minutes 20] [--every 20] [--streams rtsp,mjpeg] [--save
+    benchmarks/results/soak.json]
 
 Each camera is a process of its own (``tests/live/camera.py``). The faults take turns over the streams: dropped
 connections, silence, absence, noise, another size, a clock that is set. Recovery is the time from the end of a fault
@@ -28,13 +29,13 @@ from edgeface.api import FaceAnalyzer
 from edgeface.common.files import atomic_path
 from edgeface.common.machine import fingerprint
 from edgeface.inference.result import FrameResult
-from edgeface.tracking.fusion import TrackFuser
-from edgeface.pipeline.runner import run
 from edgeface.pipeline.run_stats import RunStats, resident_bytes
+from edgeface.pipeline.runner import run
 from edgeface.sinks.base import ContextSink
 from edgeface.sinks.open import open_sink
 from edgeface.sources.base import SourceOptions
 from edgeface.sources.open import open_sources
+from edgeface.tracking.fusion import TrackFuser
 from edgeface.tracking.kalman import KalmanTracker
 from tests.live.camera_process import CameraProcess
 

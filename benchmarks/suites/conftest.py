@@ -10,10 +10,10 @@ from typing import Any
 import cv2
 import pytest
 
+from benchmarks.suites.bench_tables import tables
 from benchmarks.suites.faces import LabelledPicture, RealFaces, labelled_pictures, real_faces
 from benchmarks.suites.models import Artefacts, artefacts
 from benchmarks.suites.results import Suite
-from benchmarks.suites.bench_tables import tables
 
 ROOT = Path(__file__).resolve().parents[2]
 _SECONDS, _QUICK_SECONDS = 3.0, 0.02

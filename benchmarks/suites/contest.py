@@ -1,7 +1,7 @@
 """One case of a suite: ours and its peers in the same interleaved rounds, and what came of it.
 
-The measurement is ``edgeface.bench.model_speed``'s. pytest-benchmark's fixture drives its rounds, so a round there is one turn of
-every contender; the ratios come from the rounds themselves.
+The measurement is ``edgeface.bench.model_speed``'s. pytest-benchmark's fixture drives its rounds, so a round there is
+one turn of every contender; the ratios come from the rounds themselves.
 """
 
 from __future__ import annotations

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.spec.metadata import model_spec
 from edgeface.evaluation.datasets import find_faces
-from edgeface.imaging.portraits import portraits
-from edgeface.imaging.image_io import decode_image
 from edgeface.evaluation.labelled_crops import labelled_crops, pictures, thinned
-from edgeface.inference.attributes import landmarks_of
 from edgeface.evaluation.precropped import framed
-from edgeface.inference.detector import FaceDetector, shipped_model
+from edgeface.imaging.image_io import decode_image
+from edgeface.imaging.portraits import portraits
 from edgeface.imaging.preprocess import align
+from edgeface.inference.attributes import landmarks_of
+from edgeface.inference.detector import FaceDetector, shipped_model
+from edgeface.spec.metadata import model_spec
 from edgeface.spec.model import GENDERS, ModelSpec
 from edgeface.types import Image
 

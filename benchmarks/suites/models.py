@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.suites.faces import portrait_crops
-from edgeface.spec.metadata import model_spec
 from edgeface.calibration.feeds import calibration_ranges
 from edgeface.calibration.set_file import read_set
 from edgeface.evaluation.datasets import find_faces
 from edgeface.inference.detector import FaceDetector, shipped_model
-from edgeface.quantization.ranges import Ranges, activation_ranges
 from edgeface.quantization.quantize import quantize
+from edgeface.quantization.ranges import Ranges, activation_ranges
 from edgeface.runtime.open import open_backend
+from edgeface.spec.metadata import model_spec
 from edgeface.spec.model import ModelSpec
 
 _SET = Path(__file__).resolve().parents[2] / "calibration" / "utkface-512.toml"

@@ -16,9 +16,9 @@ from benchmarks.suites.faces import crowd
 from benchmarks.suites.models import Artefacts
 from benchmarks.suites.results import Suite
 from edgeface.imaging.geometry import letterbox
+from edgeface.imaging.preprocess import align, fit_canvas
 from edgeface.inference.attributes import landmarks_of
 from edgeface.inference.detector import FaceDetector
-from edgeface.imaging.preprocess import align, fit_canvas
 
 
 def grey_levels_apart(ours: np.ndarray, theirs: np.ndarray) -> float:

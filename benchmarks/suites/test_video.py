@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.studies.cpp_frames import frames_per_second
 from benchmarks.peers.base import Contender
+from benchmarks.studies.cpp_frames import frames_per_second
 from benchmarks.studies.pipeline_efficiency import parts, pipeline
 from benchmarks.suites.contest import BenchmarkFixture, contest, self_timed_contest
 from benchmarks.suites.results import Suite

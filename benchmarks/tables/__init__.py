@@ -1,0 +1,1 @@
+"""Tables of the documents, generated from results files."""

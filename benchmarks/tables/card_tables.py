@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from benchmarks.tables.quality_tables import percent
 from benchmarks.script import Results, Tables, markdown
+from benchmarks.tables.quality_tables import percent
 from edgeface.evaluation.metrics import AGE_BANDS
 from edgeface.spec.model import GENDERS, RACES
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.script import ROOT, Results, Tables
-from edgeface.common.files import atomic_path
 from edgeface.common.console import complain, note
+from edgeface.common.files import atomic_path
 from edgeface.errors import ConfigError, EdgefaceError
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -53,7 +53,9 @@ SOURCES = (
     Source("bench_networks", "benchmarks.suites.bench_tables", plot="benchmarks.suites.plots"),
     *(Source(f"bench_{suite}", "benchmarks.suites.bench_tables") for suite in SUITES),
     Source("quality", "benchmarks.tables.quality_tables", "quality", files=("evaluate_utkface", "evaluate_fairface")),
-    Source("precision", "benchmarks.tables.quality_tables", "precision", files=("parity_attributes", "bench_precision")),
+    Source(
+        "precision", "benchmarks.tables.quality_tables", "precision", files=("parity_attributes", "bench_precision")
+    ),
     Source(
         "video",
         "benchmarks.tables.quality_tables",
@@ -61,7 +63,12 @@ SOURCES = (
         files=("fusion", "soak", "pipeline_efficiency", "cpp_frames"),
     ),
     Source("card", "benchmarks.tables.card_tables", "card", files=_CARD),
-    Source("fairface_card", "benchmarks.tables.card_tables", "fairface_card", files=tuple(f"{f}_by_fairface" for f in _CARD)),
+    Source(
+        "fairface_card",
+        "benchmarks.tables.card_tables",
+        "fairface_card",
+        files=tuple(f"{f}_by_fairface" for f in _CARD),
+    ),
     Source("race_odds", "benchmarks.studies.race_odds"),
     Source("scaling", "benchmarks.resources.scaling"),
     Source("footprint", "benchmarks.resources.footprint"),

@@ -20,9 +20,9 @@ def markdown(result: Mapping[str, Any]) -> str:
         *("| " + " | ".join(_row(name, row)) + " |" for name, row in rows),
         "",
         f"Milliseconds a face, batch 1, one thread of {machine['cpu']['name']}, ONNX Runtime {machine['onnxruntime']}, "
-        f"all networks in one interleaved run, {machine['date']}; the VGG-style yardstick of `benchmarks/studies/vgg_style.py` "
-        f"takes {result['yardstick']['ms']:.2f} ms. A network that is not trained has random weights, which cost the "
-        "same.",
+        f"all networks in one interleaved run, {machine['date']}; the VGG-style yardstick of "
+        f"`benchmarks/studies/vgg_style.py` takes {result['yardstick']['ms']:.2f} ms. A network that is not "
+        "trained has random weights, which cost the same.",
     ]
     if evaluated:
         part = f", {evaluated['limit']} faces evenly spread" if evaluated["limit"] else ""

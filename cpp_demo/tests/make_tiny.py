@@ -16,8 +16,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeface.imaging.geometry import template
 from edgeface.export.opencv_variant import write_opencv_variant
+from edgeface.imaging.geometry import template
 from edgeface.spec.model import DETECTOR_KEY, MODEL_KEY, AlignmentSpec, DetectorSpec, ModelSpec, default_heads
 
 STRIDE, SIZE = 32, 16

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from edgeface.bench.model_speed import Samples, Speedup, interleaved_ms, paired_speedup
-from edgeface.gpu.pipeline import STAGES, GpuPipeline
-from edgeface.gpu.frame_job import Job
 from edgeface.cuda.context import DeviceBuffer, PinnedBuffer
 from edgeface.cuda.stream import Event, Graph
+from edgeface.gpu.frame_job import Job
+from edgeface.gpu.pipeline import STAGES, GpuPipeline
 from edgeface.types import Image
 
 _LAUNCHES = 30

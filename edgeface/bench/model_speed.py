@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.common.files import sha256_file
-from edgeface.errors import ConfigError
 from edgeface.common.machine import fingerprint
+from edgeface.errors import ConfigError
 from edgeface.runtime.base import Backend, Feed, TensorInfo
 from edgeface.runtime.open import open_backend
 

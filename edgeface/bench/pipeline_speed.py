@@ -20,20 +20,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.api import FaceAnalyzer
-from edgeface.bench.model_speed import Progress, Speedup, paired_speedup
 from edgeface.bench.gpu_speed import GpuCost, gpu_cost
-from edgeface.pipeline.demo_clip import make_demo_clip
-from edgeface.errors import ConfigError
+from edgeface.bench.model_speed import Progress, Speedup, paired_speedup
 from edgeface.common.machine import fingerprint
-from edgeface.inference.attributes import landmarks_of
-from edgeface.pipeline.device import AnyAnalyzer
-from edgeface.inference.result import FrameResult
-from edgeface.gpu.pipeline import GpuPipeline
+from edgeface.errors import ConfigError
 from edgeface.gpu.analyzer import GpuAnalyzer
+from edgeface.gpu.pipeline import GpuPipeline
+from edgeface.imaging.preprocess import align
+from edgeface.inference.attributes import landmarks_of
+from edgeface.inference.result import FrameResult
+from edgeface.pipeline.demo_clip import make_demo_clip
+from edgeface.pipeline.device import AnyAnalyzer
 from edgeface.pipeline.runner import run
 from edgeface.sources.open import open_source
 from edgeface.tracking.iou import IouTracker
-from edgeface.imaging.preprocess import align
 from edgeface.types import Image
 
 DEMO = "demo"

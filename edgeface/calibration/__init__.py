@@ -2,8 +2,8 @@
 
 from edgeface.calibration.check import Coverage, check_set
 from edgeface.calibration.crops import calibration_crops
-from edgeface.calibration.sample import draw
 from edgeface.calibration.images import HELD_OUT, TRAINING_FOLDS
+from edgeface.calibration.sample import draw
 from edgeface.calibration.set_file import CalibrationFile, CalibrationSet, read_set, write_set
 
 __all__ = [

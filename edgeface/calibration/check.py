@@ -10,10 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.calibration.images import HELD_OUT, LOOK_ALIKE_LEVELS, Picture, fold_range, fold_thumbnails, locate, nearest, require_all, shown, strata_of, thumbnails
+from edgeface.calibration.images import (
+    HELD_OUT,
+    LOOK_ALIKE_LEVELS,
+    Picture,
+    fold_range,
+    fold_thumbnails,
+    locate,
+    nearest,
+    require_all,
+    shown,
+    strata_of,
+    thumbnails,
+)
 from edgeface.calibration.set_file import CalibrationSet
-from edgeface.evaluation.datasets import FaceSet, in_folds
 from edgeface.errors import CalibrationError
+from edgeface.evaluation.datasets import FaceSet, in_folds
 from edgeface.evaluation.labelled_crops import Progress
 from edgeface.evaluation.metrics import AGE_BANDS
 from edgeface.spec.model import GENDERS, RACES

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from edgeface.calibration.check import verified_pictures
 from edgeface.calibration.images import Picture
 from edgeface.calibration.set_file import CalibrationSet
-from edgeface.evaluation.datasets import FaceSet
 from edgeface.errors import CalibrationError
+from edgeface.evaluation.datasets import FaceSet
 from edgeface.evaluation.labelled_crops import Crop, Progress, cut_crop
 from edgeface.evaluation.precropped import Detector
 from edgeface.imaging.preprocess import stack

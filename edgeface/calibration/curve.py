@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.common.files import atomic_path
 from edgeface.calibration.set_file import CalibrationSet
+from edgeface.common.files import atomic_path
 from edgeface.errors import MissingDependencyError, SinkError
 from edgeface.evaluation.labelled_crops import Progress
 from edgeface.quantization.ranges import activation_ranges

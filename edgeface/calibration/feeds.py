@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgeface.common.files import cache_dir
-from edgeface.spec.metadata import detector_spec, model_spec, onnx_metadata
 from edgeface.calibration.check import verified_pictures
 from edgeface.calibration.crops import calibration_crops
 from edgeface.calibration.set_file import CalibrationSet
-from edgeface.evaluation.datasets import FaceSet
+from edgeface.common.files import cache_dir
 from edgeface.errors import CalibrationError, ImageError, SpecError
-from edgeface.imaging.geometry import letterbox
-from edgeface.imaging.image_io import decode_image
+from edgeface.evaluation.datasets import FaceSet
 from edgeface.evaluation.labelled_crops import Progress
 from edgeface.evaluation.precropped import framed
-from edgeface.inference.detector import FaceDetector
+from edgeface.imaging.geometry import letterbox
+from edgeface.imaging.image_io import decode_image
 from edgeface.imaging.preprocess import fit_canvas
+from edgeface.inference.detector import FaceDetector
 from edgeface.quantization.ranges import Ranges, activation_ranges, cached_ranges
 from edgeface.runtime.base import REFERENCE_RUNTIME, Feed
+from edgeface.spec.metadata import detector_spec, model_spec, onnx_metadata
 from edgeface.spec.model import MODEL_KEY, DetectorSpec
 
 _BATCH = 32

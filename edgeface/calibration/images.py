@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.calibration.set_file import CalibrationFile, CalibrationSet
-from edgeface.evaluation.datasets import FaceSet, LabelledFace, in_folds
 from edgeface.errors import CalibrationError, ImageError
-from edgeface.imaging.image_io import decode_image
+from edgeface.evaluation.datasets import FaceSet, LabelledFace, in_folds
 from edgeface.evaluation.labelled_crops import Progress, labels_of, pictures
 from edgeface.evaluation.metrics import AGE_BANDS
+from edgeface.imaging.image_io import decode_image
 from edgeface.spec.model import GENDERS, RACES
 from edgeface.types import Image
 

@@ -10,10 +10,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.calibration.images import HELD_OUT, LOOK_ALIKE_LEVELS, TRAINING_FOLDS, fold_range, fold_thumbnails, nearest, only, strata_of, thumbnails
+from edgeface.calibration.images import (
+    HELD_OUT,
+    LOOK_ALIKE_LEVELS,
+    TRAINING_FOLDS,
+    fold_range,
+    fold_thumbnails,
+    nearest,
+    only,
+    strata_of,
+    thumbnails,
+)
 from edgeface.calibration.set_file import CalibrationFile, CalibrationSet
-from edgeface.evaluation.datasets import FaceSet, in_folds
 from edgeface.errors import CalibrationError
+from edgeface.evaluation.datasets import FaceSet, in_folds
 from edgeface.evaluation.labelled_crops import Progress, pictures
 
 

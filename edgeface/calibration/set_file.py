@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgeface.common.files import atomic_path
-from edgeface.errors import CalibrationError
 from edgeface.common.toml_file import read_toml, unknown_key
+from edgeface.errors import CalibrationError
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _TYPES: Mapping[str, type] = {

@@ -12,9 +12,9 @@ from edgeface.common.console import note, progress, say, say_json, table, write_
 from edgeface.errors import ConfigError
 
 if TYPE_CHECKING:
-    from edgeface.bench.model_speed import BenchReport, Speedup
     from edgeface.bench.compare import Comparison
     from edgeface.bench.gpu_speed import GpuCost
+    from edgeface.bench.model_speed import BenchReport, Speedup
     from edgeface.bench.pipeline_speed import PipelineReport
     from edgeface.pipeline.device import AnyAnalyzer
 
@@ -56,8 +56,8 @@ def bench(
         opened = options.analyzer(model, detector, _numbers("threads", threads)[0], None, 32, device, strict_device)
         _pipeline(pipeline, opened, seconds, as_json, save)
         return
-    from edgeface.bench.model_speed import bench as measure
     from edgeface.bench.compare import compare_bench, read_bench
+    from edgeface.bench.model_speed import bench as measure
 
     old = None if compare is None else read_bench(compare)
     with progress("timing") as report:

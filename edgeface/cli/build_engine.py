@@ -94,7 +94,7 @@ def build_engine(
 
 
 class _Terminal:
-    """Says on stderr what a build is doing; a ``build_steps.Reporter``."""
+    """Says on stderr what a build is doing; a ``build.steps.Reporter``."""
 
     def note(self, text: str) -> None:
         note(text)

@@ -57,8 +57,8 @@ def make(
     As even over age bands, genders and races as the data allow, from training folds only, without pictures that look
     like one of the held-out folds. The file lists names and hashes.
     """
-    from edgeface.evaluation import datasets
     from edgeface.calibration import check_set, draw, write_set
+    from edgeface.evaluation import datasets
 
     wanted = datasets.parse_folds(folds)
     found = datasets.find_faces(data, labels)
@@ -96,8 +96,8 @@ def check(
     Every picture is there, unchanged and whole; none is of a held-out fold, by its name or by what it shows. Exit
     code 1 where the set is not fit to calibrate with.
     """
-    from edgeface.evaluation import datasets
     from edgeface.calibration import check_set, read_set
+    from edgeface.evaluation import datasets
 
     listed = read_set(calibration)
     found = datasets.find_faces(data, labels)
@@ -124,12 +124,12 @@ def _errors(
     method: str,
 ) -> list[RangeError]:
     """The curve's points; none where it is not wanted, or where nobody asked for it and a package is missing."""
-    from edgeface.common.files import cache_dir
-    from edgeface.spec.metadata import model_spec
     from edgeface.calibration import calibration_crops
     from edgeface.calibration.curve import range_errors, write_curve
+    from edgeface.common.files import cache_dir
     from edgeface.errors import MissingDependencyError
     from edgeface.inference.detector import attribute_model
+    from edgeface.spec.metadata import model_spec
 
     if not (curve or plot):
         return []

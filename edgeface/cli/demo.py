@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeface.cli import face_rows as faces, options
-from edgeface.common.console import progress, say, table
+from edgeface.cli import face_rows as faces
+from edgeface.cli import options
 from edgeface.cli.run_report import in_words
+from edgeface.common.console import progress, say, table
 
 if TYPE_CHECKING:
     from edgeface.api import Face
@@ -37,11 +38,11 @@ def demo(
     The clip is made from two portraits. Writes clip.mp4, annotated.mp4, results.jsonl, contact.jpg and one
     annotated picture a portrait.
     """
-    from edgeface.pipeline.demo_clip import make_demo_clip
-    from edgeface.imaging.portraits import portraits
     from edgeface.imaging.image_io import write_image
-    from edgeface.pipeline import runner
+    from edgeface.imaging.portraits import portraits
     from edgeface.inference.overlay import draw_faces
+    from edgeface.pipeline import runner
+    from edgeface.pipeline.demo_clip import make_demo_clip
     from edgeface.sinks.open import open_sink
     from edgeface.sources.open import open_source
     from edgeface.tracking.iou import IouTracker

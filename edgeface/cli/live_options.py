@@ -15,9 +15,9 @@ import typer
 from edgeface.errors import ConfigError
 
 if TYPE_CHECKING:
-    from edgeface.sinks.privacy import PrivacyOptions
     from edgeface.pipeline.run_stats import RunStats
     from edgeface.sinks.base import Sink
+    from edgeface.sinks.privacy import PrivacyOptions
     from edgeface.sinks.queue import BoundedSink
 
 Privacy = Annotated[

@@ -62,9 +62,9 @@ def parity(
     Exit code 1 where the gate's budget is broken, with a sentence that names what. Two face detectors are compared by
     the faces they find.
     """
-    from edgeface.spec.metadata import onnx_metadata
     from edgeface.parity import Budget, compare, failures, read_budget
     from edgeface.parity.detector_parity import compare_detectors, detector_failures
+    from edgeface.spec.metadata import onnx_metadata
     from edgeface.spec.model import MODEL_KEY
 
     budget = Budget() if gate is None else read_budget(gate)
@@ -90,8 +90,8 @@ def _crops(
     reference: Path, data: list[Path], labels: Path | None, folds: str, limit: int | None, finder: FaceDetector | None
 ) -> LabelledCrops:
     from edgeface.evaluation import datasets
-    from edgeface.spec.metadata import model_spec
     from edgeface.evaluation.labelled_crops import labelled_crops, thinned
+    from edgeface.spec.metadata import model_spec
 
     found: Sequence[FaceSet] = datasets.find_faces(data, labels, datasets.parse_folds(folds))
     with progress("cutting crops") as report:

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeface.cli import face_rows as faces, options
-from edgeface.common.console import complain, keep_input, note, say_json, table
+from edgeface.cli import face_rows as faces
+from edgeface.cli import options
+from edgeface.cli.options import refuse_overwriting_input
+from edgeface.common.console import complain, note, say_json, table
 from edgeface.errors import ImageError
 
 if TYPE_CHECKING:
     from edgeface.api import AttributeEstimator
-    from edgeface.pipeline.device import AnyAnalyzer
     from edgeface.inference.result import FrameResult
+    from edgeface.pipeline.device import AnyAnalyzer
     from edgeface.types import Frame
 
 EXAMPLE = "Example: edgeface predict photos/ portrait.jpg --json > faces.jsonl"
@@ -54,7 +56,7 @@ def predict(
 
     for folder in filter(None, (annotate, explain)):
         for path in paths:
-            keep_input(path, folder)
+            refuse_overwriting_input(path, folder)
     failures: list[ImageError] = []
     frames = _frames(paths, failures)
     rows: list[tuple[str, ...]] = []
@@ -132,8 +134,8 @@ def _sinks(stack: ExitStack, csv: Path | None, annotate: Path | None) -> list[An
 
 
 def _map_sink(folder: Path, model: Path | None, threads: int, whole: bool) -> Any:
-    from edgeface.inference.detector import attribute_model
     from edgeface.explain.sink import MapSink
+    from edgeface.inference.detector import attribute_model
 
     return MapSink(folder, attribute_model(model), threads, whole)
 
@@ -149,8 +151,8 @@ def _crop_results(frames: Iterator[Frame], estimator: AttributeEstimator) -> Ite
     """One face a picture: the whole of it, without landmarks; the centre square goes to the network."""
     import numpy as np
 
-    from edgeface.inference.result import FrameResult, faces_from
     from edgeface.imaging.preprocess import centre_crop, stack
+    from edgeface.inference.result import FrameResult, faces_from
     from edgeface.types import Faces
 
     size = estimator.spec.input_size

@@ -48,11 +48,11 @@ def quantize(
     Input, outputs and their meaning stay the same. Which integers a layer sees depends on the target: a file for
     another machine may be slow there, or wrong, and is then refused. edgeface parity says what it cost.
     """
+    from edgeface.cli.options import refuse_overwriting_input
     from edgeface.common.files import sha256_file
-    from edgeface.common.console import keep_input
     from edgeface.quantization.quantize import quantize as write
 
-    keep_input(model, output)
+    refuse_overwriting_input(model, output)
     ranges, origin = None, {}
     if precision == "int8":
         listed = _read_set(calibration)
@@ -80,8 +80,8 @@ def _ranges(
     model: Path, listed: CalibrationSet, data: Sequence[Path] | None, labels: Path | None, method: str
 ) -> Ranges:
     """The model's ranges on the set's pictures, which have to be there."""
-    from edgeface.evaluation import datasets
     from edgeface.calibration.feeds import calibration_ranges
+    from edgeface.evaluation import datasets
 
     if not data:
         raise ConfigError(f"the pictures of calibration set `{listed.name}` are needed: say where with --data")

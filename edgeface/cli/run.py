@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.cli import live_options, options
-from edgeface.common.console import complain, keep_input, note, progress, say
+from edgeface.cli.options import refuse_overwriting_input
 from edgeface.cli.run_report import in_words, stats_lines
+from edgeface.common.console import complain, note, progress, say
 
 if TYPE_CHECKING:
-    from edgeface.tracking.fusion import Fuser
-    from edgeface.pipeline.runner import Analyzer
     from edgeface.pipeline.run_stats import RunSummary
+    from edgeface.pipeline.runner import Analyzer
+    from edgeface.tracking.fusion import Fuser
     from edgeface.tracking.iou import Tracker
 
 EXAMPLE = "Example: edgeface run clip.mp4 --sink annotated.mp4 --sink faces.jsonl"
@@ -115,13 +116,13 @@ def _keep_inputs(sources: list[str], uris: dict[str, None]) -> None:
 
     for source in filter(is_local, sources):
         for uri in filter(is_local, uris):
-            keep_input(Path(source), Path(uri))
+            refuse_overwriting_input(Path(source), Path(uri))
 
 
 def _followers(analyzer: Analyzer, per_frame: bool) -> tuple[Callable[[], Tracker], Callable[[], Fuser] | None]:
     """What makes a tracker and a fuser for each source; an analyzer of one pass on a GPU answers every face anyway."""
-    from edgeface.tracking.fusion import FusionOptions, TrackFuser
     from edgeface.gpu.analyzer import GpuAnalyzer
+    from edgeface.tracking.fusion import FusionOptions, TrackFuser
     from edgeface.tracking.iou import IouTracker
     from edgeface.tracking.kalman import KalmanTracker
 

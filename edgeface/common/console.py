@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgeface.errors import ConfigError, SinkError
+from edgeface.errors import SinkError
 
 _LOG_WIDTH = 120
 """Columns of a table where there is no terminal to ask."""
@@ -54,18 +54,6 @@ def write_json(path: Path, value: Any) -> None:
         return
     with atomic_path(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def keep_input(source: Path, output: Path) -> None:
-    """Raise ``ConfigError`` where writing ``output`` would replace ``source`` or pictures in it.
-
-    Annotated pictures take the names of their sources, so their folder must be another.
-    """
-    from edgeface.imaging.image_io import SUFFIXES
-
-    taken = {source.resolve(), *([source.resolve().parent] if source.suffix.lower() in SUFFIXES else [])}
-    if output.resolve() in taken:
-        raise ConfigError(f"writing `{output}` would overwrite the input `{source}`, name another place")
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

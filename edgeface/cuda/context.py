@@ -1,4 +1,4 @@
-"""A GPU's context and what lives in it: buffers, pinned memory, kernels (and ``cuda_stream``), freed on every way out.
+"""A GPU's context and what lives in it: buffers, pinned memory, kernels (and ``cuda.stream``), freed on every way out.
 
 One thread owns the context: the one that made it. Every copy and every wait goes into the context's ledger.
 """
@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.errors import BackendError
 from edgeface.cuda.driver import Driver
 from edgeface.cuda.transfers import CopyLedger
+from edgeface.errors import BackendError
 
 _MAJOR, _MINOR, _INTEGRATED = 75, 76, 18  # CU_DEVICE_ATTRIBUTE_… in cuda.h
 _MAPPED = 2  # CU_MEMHOSTALLOC_DEVICEMAP

@@ -122,7 +122,7 @@ EDGEFACE_HD bool to_picture(const Letterbox& fit, int width, int height, Face* f
     return face->box[2] > face->box[0] && face->box[3] > face->box[1];
 }
 
-// A frontal face's five landmarks as fractions of its box' width and height (`pipeline.attributes.LANDMARKS_IN_BOX`).
+// A frontal face's five landmarks as fractions of its box' width and height (`inference.attributes.LANDMARKS_IN_BOX`).
 EDGEFACE_HD void landmarks_in_box(const float* box, double* points) {
     const float fractions[10] = {0.26f, 0.37f, 0.74f, 0.37f, 0.50f, 0.58f, 0.29f, 0.73f, 0.71f, 0.73f};
     for (int k = 0; k < 10; ++k) points[k] = box[k % 2] + fractions[k] * (box[k % 2 + 2] - box[k % 2]);

@@ -11,9 +11,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgeface.errors import BackendError
 from edgeface.cuda.context import Context, PinnedBuffer
 from edgeface.cuda.transfers import ACROSS, DOWN, UP, WAIT, Entry
+from edgeface.errors import BackendError
 
 _NON_BLOCKING, _THREAD_LOCAL = 1, 1  # CU_STREAM_NON_BLOCKING, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL in cuda.h
 _TIMED, _EXTERNAL = 0, 1  # CU_EVENT_DEFAULT, CU_EVENT_RECORD_EXTERNAL

@@ -1,0 +1,1 @@
+"""What this machine has and which model files would load on it."""

@@ -8,11 +8,11 @@ from typing import Any
 
 from edgeface.common import machine
 from edgeface.common.files import ENGINE_SUFFIX
-from edgeface.spec.metadata import passport_path
-from edgeface.errors import ArtifactError, EdgefaceError
-from edgeface.spec.passport import load_passport
-from edgeface.runtime.open import open_backend
 from edgeface.cuda.pycuda_context import Gpu, find_gpu
+from edgeface.errors import ArtifactError, EdgefaceError
+from edgeface.runtime.open import open_backend
+from edgeface.spec.metadata import passport_path
+from edgeface.spec.passport import load_passport
 
 Facts = dict[str, Any]
 

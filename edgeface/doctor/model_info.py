@@ -8,12 +8,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from edgeface.spec.metadata import detector_spec, model_spec, onnx_metadata
 from edgeface.common.files import sha256_file
 from edgeface.errors import ArtifactError, SpecError
 from edgeface.inference.detector_families import recognise
 from edgeface.runtime.base import TensorInfo
 from edgeface.runtime.open import open_backend
+from edgeface.spec.metadata import detector_spec, model_spec, onnx_metadata
 from edgeface.spec.model import MODEL_KEY, DetectorSpec, ModelSpec
 
 Facts = dict[str, Any]

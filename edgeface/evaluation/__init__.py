@@ -1,0 +1,1 @@
+"""Labelled data sets, metrics per group, and the evaluation of a network on them."""

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeface.errors import DataError
 from edgeface.evaluation import metrics, reliability
 from edgeface.evaluation.datasets import FaceSet
-from edgeface.errors import DataError
 from edgeface.evaluation.labelled_crops import Crop, Progress, cut_crops, labels_of, skipped_names
 from edgeface.evaluation.precropped import Detector
 from edgeface.spec.model import GENDERS, RACES, ModelSpec
@@ -24,7 +24,7 @@ from edgeface.types import Attributes
 
 
 class Estimator(Protocol):
-    """What is judged; ``pipeline.attributes.AttributeEstimator`` is one."""
+    """What is judged; ``inference.attributes.AttributeEstimator`` is one."""
 
     @property
     def spec(self) -> ModelSpec: ...

@@ -1,7 +1,7 @@
 """Crops of labelled faces, cut as ``edgeface run`` would: what evaluation, calibration and parity look at.
 
-A data set's picture is a chip cut around one face, so it is framed before detection (``pipeline.chips``); where the
-detector misses, its centre square stands in and the miss is counted.
+A data set's picture is a chip cut around one face, so it is framed before detection (``evaluation.precropped``); where
+the detector misses, its centre square stands in and the miss is counted.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.evaluation.datasets import FaceSet, LabelledFace
 from edgeface.errors import DataError, ImageError
-from edgeface.imaging.image_io import decode_image
+from edgeface.evaluation.datasets import FaceSet, LabelledFace
 from edgeface.evaluation.metrics import Labels
 from edgeface.evaluation.precropped import Detector, chip_crop
+from edgeface.imaging.image_io import decode_image
 from edgeface.imaging.preprocess import centre_crop, stack
 from edgeface.spec.model import ModelSpec
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.inference.attributes import landmarks_of
 from edgeface.imaging.preprocess import align, centre_crop
+from edgeface.inference.attributes import landmarks_of
 from edgeface.spec.model import AlignmentSpec
 from edgeface.types import Faces, Floats, Image
 

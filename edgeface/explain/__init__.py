@@ -1,0 +1,1 @@
+"""Maps of where in a face a prediction comes from."""

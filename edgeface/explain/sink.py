@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from edgeface.errors import SinkError
+from edgeface.explain.draw import draw_maps, tiles_of
 from edgeface.explain.explainer import Explainer
 from edgeface.imaging.image_io import write_image
+from edgeface.imaging.preprocess import align, centre_crop
 from edgeface.inference.attributes import landmarks_of
-from edgeface.explain.draw import draw_maps, tiles_of
 from edgeface.inference.result import Face, FrameResult
 from edgeface.sinks.base import ContextSink, writing
-from edgeface.imaging.preprocess import align, centre_crop
 from edgeface.types import Faces, Image
 
 

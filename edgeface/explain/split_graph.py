@@ -47,7 +47,8 @@ class Parts(NamedTuple):
 
 
 def read_network(path: Path) -> tuple[Model, ModelSpec]:
-    """An attribute network's float32 or 8-bit graph and its spec; the errors are ``edgeface.explain.explainer.Explainer``'s."""
+    """An attribute network's float32 or 8-bit graph and its spec; the errors are
+    ``edgeface.explain.explainer.Explainer``'s."""
     try:
         onnx = import_onnx()
     except MissingDependencyError as error:

@@ -1,0 +1,1 @@
+"""A trained program to ONNX, with proof, and the variant for OpenCV's DNN module."""

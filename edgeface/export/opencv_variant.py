@@ -234,7 +234,9 @@ class _Rewriter:
 
 def main() -> int:
     """The command line: one model in, its variant out."""
-    parser = argparse.ArgumentParser(prog="python -m edgeface.export.opencv_variant", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m edgeface.export.opencv_variant", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("model", metavar="MODEL.onnx", type=Path)
     parser.add_argument("-o", "--output", metavar="NEW.onnx", type=Path, required=True)
     given = parser.parse_args()

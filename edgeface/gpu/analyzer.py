@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from edgeface.spec.metadata import detector_spec, model_spec
+from edgeface.cuda.compile import compiled
+from edgeface.cuda.context import Context
+from edgeface.cuda.device_thread import Owner
+from edgeface.cuda.stream import Stream
+from edgeface.cuda.transfers import CopyLedger
 from edgeface.errors import ConfigError
+from edgeface.gpu.device_frame import DeviceFrame
+from edgeface.gpu.pipeline import GpuPipeline
 from edgeface.imaging.image_io import read_image
 from edgeface.inference.result import Face, faces_from
-from edgeface.gpu.pipeline import GpuPipeline
-from edgeface.gpu.device_frame import DeviceFrame
-from edgeface.cuda.context import Context
-from edgeface.cuda.stream import Stream
 from edgeface.runtime.device_engine import DeviceEngine
-from edgeface.cuda.compile import compiled
-from edgeface.cuda.transfers import CopyLedger
-from edgeface.cuda.device_thread import Owner
+from edgeface.spec.metadata import detector_spec, model_spec
 from edgeface.spec.model import ModelSpec
 from edgeface.types import Attributes, Faces, Image
 

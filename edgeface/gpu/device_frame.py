@@ -6,8 +6,8 @@ import ctypes
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from edgeface.errors import ImageError
 from edgeface.cuda.stream import LEGACY_STREAM
+from edgeface.errors import ImageError
 
 FORMATS = ("rgb", "bgr", "nv12")
 _CUDA, _UINT = 2, 1  # kDLCUDA and kDLUInt in dlpack.h

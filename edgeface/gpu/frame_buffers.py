@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 
+from edgeface.cuda.context import Context
 from edgeface.errors import BackendError
-from edgeface.imaging.geometry import Letterbox, letterbox
 from edgeface.gpu.ring import FrameRing
 from edgeface.gpu.stages import DetectorSettings, DetectorStage, Launcher, PictureStages, anchor_count
-from edgeface.cuda.context import Context
+from edgeface.imaging.geometry import Letterbox, letterbox
 from edgeface.runtime.device_engine import DeviceEngine
 from edgeface.spec.model import DetectorSpec
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeface.gpu.device_frame import DeviceFrame
-from edgeface.gpu.graph_cache import Key
 from edgeface.gpu.frame_buffers import Seat, Size
+from edgeface.gpu.graph_cache import Key
 from edgeface.gpu.stages import DetectorStage
 from edgeface.types import Image
 

@@ -6,8 +6,8 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 
-from edgeface.errors import BackendError
 from edgeface.cuda.stream import Graph, Stream
+from edgeface.errors import BackendError
 
 _KEPT = 64
 

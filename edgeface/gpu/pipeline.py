@@ -15,20 +15,20 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.cuda.structs import ARGUMENTS
-from edgeface.errors import BackendError, ConfigError
-from edgeface.inference.detector import check_image
-from edgeface.gpu.device_frame import DeviceFrame
-from edgeface.gpu.graph_cache import GraphCache
-from edgeface.gpu.frame_job import Job, Picture, size_of
-from edgeface.gpu.result_layout import TOGETHER, ResultLayout, bucket_for, buckets_of
-from edgeface.gpu.frame_buffers import Seat, Seats
-from edgeface.gpu.stages import CropStages, DetectorSettings, DetectorStage, Launcher, Look
-from edgeface.imaging.preprocess import template_px
 from edgeface.cuda.context import Context, DeviceBuffer, Kernels, PinnedBuffer
 from edgeface.cuda.stream import Event, Stream
-from edgeface.runtime.device_engine import DeviceEngine
+from edgeface.cuda.structs import ARGUMENTS
 from edgeface.cuda.transfers import CopyLedger
+from edgeface.errors import BackendError, ConfigError
+from edgeface.gpu.device_frame import DeviceFrame
+from edgeface.gpu.frame_buffers import Seat, Seats
+from edgeface.gpu.frame_job import Job, Picture, size_of
+from edgeface.gpu.graph_cache import GraphCache
+from edgeface.gpu.result_layout import TOGETHER, ResultLayout, bucket_for, buckets_of
+from edgeface.gpu.stages import CropStages, DetectorSettings, DetectorStage, Launcher, Look
+from edgeface.imaging.preprocess import template_px
+from edgeface.inference.detector import check_image
+from edgeface.runtime.device_engine import DeviceEngine
 from edgeface.spec.model import DetectorSpec, ModelSpec
 from edgeface.types import Attributes, Faces
 
@@ -45,7 +45,7 @@ Mark = Callable[[str], None]
 class GpuPipeline:
     """Detector and attribute network on one GPU, for the thread that owns ``context``.
 
-    ``kernels`` is the compiled module (``runtime.kernels.compiled``). ``score_threshold`` and ``longest_px`` default to
+    ``kernels`` is the compiled module (``cuda.compile.compiled``). ``score_threshold`` and ``longest_px`` default to
     the detector's spec. With ``graphs`` off, or networks that cannot be captured, every stage is launched by itself.
     ``stream`` is the one to queue on (``None``: a new one). Raises ``ConfigError`` for a detector that is not
     edgeface's own, ``BackendError`` for what the GPU refuses.

@@ -12,12 +12,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.cuda.structs import FACE_BYTES, LIMIT, SAMPLING_BYTES, TABLE_WORDS, arguments, canvas_spans, letterbox_tuple, level_sizes
-from edgeface.imaging.geometry import Letterbox
-from edgeface.gpu.device_frame import DeviceFrame
-from edgeface.gpu.result_layout import ResultLayout, bucket_for
 from edgeface.cuda.context import Context, DeviceBuffer, Kernels, PinnedBuffer
 from edgeface.cuda.stream import Stream
+from edgeface.cuda.structs import (
+    FACE_BYTES,
+    LIMIT,
+    SAMPLING_BYTES,
+    TABLE_WORDS,
+    arguments,
+    canvas_spans,
+    letterbox_tuple,
+    level_sizes,
+)
+from edgeface.gpu.device_frame import DeviceFrame
+from edgeface.gpu.result_layout import ResultLayout, bucket_for
+from edgeface.imaging.geometry import Letterbox
 from edgeface.runtime.device_engine import DeviceCall, DeviceEngine
 
 _LINE = 128

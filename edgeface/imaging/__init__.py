@@ -1,0 +1,1 @@
+"""Pixels and geometry: reading images, alignment, preprocessing, decoding of detector outputs."""

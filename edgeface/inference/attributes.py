@@ -9,12 +9,12 @@ from dataclasses import fields
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.spec.metadata import model_spec
 from edgeface.errors import ConfigError, ImageError, SpecError
-from edgeface.inference.detector import attribute_model, check_image
 from edgeface.imaging.preprocess import align
+from edgeface.inference.detector import attribute_model, check_image
 from edgeface.runtime.base import Backend, wanted_runtime
 from edgeface.runtime.open import open_backend
+from edgeface.spec.metadata import model_spec
 from edgeface.spec.model import ModelSpec
 from edgeface.types import Attributes, Faces, Floats, Image
 

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.spec.metadata import detector_spec
 from edgeface.errors import ArtifactError, ConfigError, ImageError
 from edgeface.imaging.geometry import Letterbox, letterbox
-from edgeface.inference.detector_families import recognise
 from edgeface.imaging.postprocess import nms
 from edgeface.imaging.preprocess import fit_canvas
+from edgeface.inference.detector_families import recognise
 from edgeface.runtime.base import Backend, TensorInfo, wanted_runtime
 from edgeface.runtime.open import open_backend
+from edgeface.spec.metadata import detector_spec
 from edgeface.spec.model import DetectorSpec
 from edgeface.types import Faces, Floats, Image
 
@@ -26,7 +26,7 @@ from edgeface.types import Faces, Floats, Image
 class FaceDetector:
     """Finds faces in a picture with edgeface's own detector or one that users swap in.
 
-    ``model`` is an ONNX file (``None``: the shipped detector) of a family in ``pipeline.detector_families``. A ready
+    ``model`` is an ONNX file (``None``: the shipped detector) of a family in ``inference.detector_families``. A ready
     ``backend`` takes its place in tests; with our own signature it needs the ``spec`` that a file carries.
     ``threads`` and ``runtime`` as in ``open_backend`` (``None``: the one that ``EDGEFACE_RUNTIME`` names).
     ``score_threshold`` (0…1) and ``longest_px`` (the side pictures are fitted to, in pixels) default to what the family

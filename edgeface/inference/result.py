@@ -24,7 +24,7 @@ class Face:
     right eye, left eye, nose tip, right and left mouth corner) or ``None`` from a detector without; ``track`` number
     in a video or ``None``; ``age`` and ``age_std`` in years; the likeliest ``gender`` and ``race`` with their
     probabilities 0…1. ``None`` is what a network without the head says. ``abstained`` names the heads too unsure to
-    rely on, which only answers fused over several frames (``pipeline.fuse``) ever say.
+    rely on, which only answers fused over several frames (``tracking.fusion``) ever say.
     """
 
     box: tuple[float, float, float, float]

@@ -14,19 +14,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.spec.metadata import model_spec
-from edgeface.common.files import sha256_file
 from edgeface.bench.model_speed import BenchReport, bench
+from edgeface.common.files import sha256_file
+from edgeface.common.machine import fingerprint
 from edgeface.errors import ConfigError, DataError
 from edgeface.evaluation.labelled_crops import LabelledCrops
-from edgeface.common.machine import fingerprint
 from edgeface.evaluation.metrics import Answers, Labels
+from edgeface.inference.attributes import AttributeEstimator
 from edgeface.parity.report import CandidateParity, Change, GroupLoss, HeadParity, ParityReport
 from edgeface.parity.stats import Floats64, Group, errors, groups_of, losses
-from edgeface.inference.attributes import AttributeEstimator
-from edgeface.spec.precision import made_for_another, needs_simulation
 from edgeface.runtime.open import open_backend
+from edgeface.spec.metadata import model_spec
 from edgeface.spec.model import ModelSpec
+from edgeface.spec.precision import made_for_another, needs_simulation
 from edgeface.types import Attributes
 
 GROUP_FACES = 50

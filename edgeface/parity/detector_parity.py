@@ -17,19 +17,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.spec.metadata import detector_spec
-from edgeface.common.files import sha256_file
 from edgeface.bench.model_speed import BenchReport, Speedup, bench
-from edgeface.errors import ConfigError, DataError
+from edgeface.common.files import sha256_file
 from edgeface.common.machine import fingerprint
-from edgeface.parity.gate import Budget, slow_faults
+from edgeface.errors import ConfigError, DataError
+from edgeface.imaging.postprocess import iou_matrix
+from edgeface.inference.detector import FaceDetector
 from edgeface.parity.detector_images import Pictures
+from edgeface.parity.gate import Budget, slow_faults
 from edgeface.parity.report import rounded
 from edgeface.parity.stats import CONFIDENCE, RESAMPLES
-from edgeface.inference.detector import FaceDetector
-from edgeface.imaging.postprocess import iou_matrix
-from edgeface.spec.precision import made_for_another, needs_simulation
 from edgeface.runtime.open import open_backend
+from edgeface.spec.metadata import detector_spec
+from edgeface.spec.precision import made_for_another, needs_simulation
 from edgeface.types import Faces
 
 SAME_FACE_IOU = 0.5

@@ -9,9 +9,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from edgeface.bench.model_speed import Speedup
+from edgeface.common.toml_file import read_toml, unknown_key
 from edgeface.errors import ConfigError
 from edgeface.parity.report import CandidateParity, Change, GroupLoss, HeadParity, ParityReport
-from edgeface.common.toml_file import read_toml, unknown_key
 
 _NAMES = {
     "age": "age error",

@@ -9,10 +9,10 @@ from typing import Any
 
 from edgeface.bench.model_speed import BenchReport
 from edgeface.common.html import document, table
-from edgeface.parity.svg import Bar, bars, histogram
 from edgeface.parity.detector_parity import DetectorReport
 from edgeface.parity.gate import Budget
 from edgeface.parity.report import CandidateParity, ParityReport
+from edgeface.parity.svg import Bar, bars, histogram
 from edgeface.parity.text import tables
 
 _LAYERS_SHOWN = 30

@@ -1,0 +1,1 @@
+"""Runs sources through analyzers into sinks, with statistics and metrics."""

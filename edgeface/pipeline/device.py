@@ -12,16 +12,16 @@ from typing import Protocol
 
 from edgeface.api import FaceAnalyzer
 from edgeface.common.files import ENGINE_SUFFIX
-from edgeface.spec.metadata import detector_spec, model_spec
+from edgeface.cuda.driver import Driver
 from edgeface.errors import BackendError, ConfigError, MissingDependencyError
+from edgeface.gpu.analyzer import GpuAnalyzer, engine_parts, onnx_parts
 from edgeface.inference.attributes import AttributeEstimator
 from edgeface.inference.detector import FaceDetector, attribute_model, shipped_model
 from edgeface.inference.result import Face
-from edgeface.gpu.analyzer import GpuAnalyzer, engine_parts, onnx_parts
 from edgeface.pipeline.runner import Analyzer
-from edgeface.cuda.driver import Driver
 from edgeface.runtime.ort import OrtBackend
 from edgeface.runtime.ort_device import gpu_provider
+from edgeface.spec.metadata import detector_spec, model_spec
 from edgeface.types import Image
 
 Note = Callable[[str], None]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from edgeface import __version__
+from edgeface.common.web_server import Request, WebServer, host_and_port
 from edgeface.pipeline.prometheus import CONTENT_TYPE, Family, Kind, Metrics, Sample, one, process_families
 from edgeface.pipeline.run_stats import RunStats, Window
-from edgeface.sinks.base import Sink
-from edgeface.sinks.base import SinkCounters
+from edgeface.sinks.base import Sink, SinkCounters
 from edgeface.sinks.sink_uri import redacted
 from edgeface.sources.base import Source
-from edgeface.common.web_server import Request, WebServer, host_and_port
 
 STATES = ("connecting", "live", "stalled", "reconnecting", "ended", "failed")
 PORT = 9090

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgeface.sources.frame_queue import Counters
 from edgeface.sources.base import Source
+from edgeface.sources.frame_queue import Counters
 
 STAGES = ("decode", "detect", "attributes", "track", "fuse", "sink")
 _WINDOW = 10_000

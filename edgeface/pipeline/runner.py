@@ -19,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.inference.result import FrameResult, faces_from
-from edgeface.tracking.fusion import Fuser
-from edgeface.sources.frame_queue import Inbox, Slot, Taken
 from edgeface.pipeline.run_stats import RunStats, RunSummary
 from edgeface.sinks.base import Sink
 from edgeface.sinks.queue import BoundedSink
 from edgeface.sources.base import Source
-from edgeface.tracking.iou import Tracker
+from edgeface.sources.frame_queue import Inbox, Slot, Taken
 from edgeface.spec.model import ModelSpec
+from edgeface.tracking.fusion import Fuser
+from edgeface.tracking.iou import Tracker
 from edgeface.types import Attributes, Faces, Frame, Image
 
 Progress = Callable[[int, int | None], None]

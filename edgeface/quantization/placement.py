@@ -15,8 +15,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from edgeface.errors import ConfigError
-from edgeface.spec.precision import Flavour
 from edgeface.quantization.graph import GraphIndex, Model, Node, attribute
+from edgeface.spec.precision import Flavour
 
 _CONV = "Conv"
 _FLOAT = 1

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import ConfigError
-from edgeface.spec.precision import Flavour
+from edgeface.quantization.bias_correction import mean_shift
 from edgeface.quantization.graph import (
     GraphIndex,
     Model,
@@ -20,9 +20,9 @@ from edgeface.quantization.graph import (
     import_onnx,
     replace_nodes,
 )
-from edgeface.quantization.bias_correction import mean_shift
 from edgeface.quantization.placement import Plan, plan
 from edgeface.quantization.ranges import Ranges
+from edgeface.spec.precision import Flavour
 
 _INT32_MAX = 2**31 - 1
 _TINY = 1e-12

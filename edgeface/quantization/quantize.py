@@ -10,13 +10,13 @@ from typing import Any
 
 from edgeface.common.files import atomic_path, sha256_file
 from edgeface.errors import ArtifactError, ConfigError
-from edgeface.spec.precision import flavour_of, resolve_target
+from edgeface.quantization.canonicalise import prepare
 from edgeface.quantization.fp16 import fp16_from_onnx
 from edgeface.quantization.graph import Model, import_onnx, read_float_model, write_precision
-from edgeface.quantization.canonicalise import prepare
 from edgeface.quantization.qdq import qdq_from_onnx
 from edgeface.quantization.ranges import Ranges
 from edgeface.spec.model import PrecisionSpec
+from edgeface.spec.precision import flavour_of, resolve_target
 
 PRECISIONS = ("int8", "fp16")
 

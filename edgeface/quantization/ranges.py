@@ -19,9 +19,9 @@ import numpy as np
 
 from edgeface.common.files import atomic_path, sha256_file
 from edgeface.errors import ConfigError, EdgefaceError, MissingDependencyError
-from edgeface.quantization.graph import Model, import_onnx, read_float_model
 from edgeface.quantization.bias_correction import channel_means
 from edgeface.quantization.canonicalise import prepare
+from edgeface.quantization.graph import Model, import_onnx, read_float_model
 from edgeface.runtime.base import Feed
 
 METHODS = ("minmax", "entropy", "percentile")

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from edgeface.errors import ConfigError
+from edgeface.quantization.canonicalise import prepare
 from edgeface.quantization.graph import GraphIndex, read_float_model
 from edgeface.quantization.placement import quantisable_layers
-from edgeface.quantization.canonicalise import prepare
-from edgeface.quantization.ranges import Ranges
 from edgeface.quantization.quantize import quantize
+from edgeface.quantization.ranges import Ranges
 
 Judge = Callable[[Path], float]
 """The loss of a quantised file, in whatever unit the budget has; less is better."""

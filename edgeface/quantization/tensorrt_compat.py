@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+from edgeface.quantization.canonicalise import cast_first
 from edgeface.quantization.graph import (
     GraphIndex,
     Model,
@@ -16,7 +17,6 @@ from edgeface.quantization.graph import (
     read_model,
     replace_nodes,
 )
-from edgeface.quantization.canonicalise import cast_first
 
 
 def onnx_for_tensorrt(path: str | os.PathLike[str], float_weights: bool = False) -> bytes:

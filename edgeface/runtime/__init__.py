@@ -1,0 +1,1 @@
+"""One file per runtime behind one ``Backend`` protocol; ``open`` chooses by suffix."""

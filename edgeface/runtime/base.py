@@ -12,10 +12,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.common.files import ENGINE_SUFFIX
-from edgeface.spec.metadata import passport_path
 from edgeface.errors import ArtifactError, BackendError
-from edgeface.spec.passport import check_bytes, check_passport
 
 Feed = Mapping[str, NDArray[Any]]
 REFERENCE_RUNTIME = "onnxruntime"
@@ -89,46 +86,15 @@ class OpenModel(ABC):
         self.close()
 
 
-def open_backend(
-    path: str | os.PathLike[str], threads: int = 0, simulate: bool = False, runtime: str = REFERENCE_RUNTIME
-) -> Backend:
-    """Open an artefact with the run time its suffix names; imports that run time only now.
-
-    ``threads`` limits the CPU threads of one inference (0: as many as there are cores). Where a passport lies beside
-    the artefact, and for every engine, artefact and machine have to be those of the passport. ``runtime``, one of
-    ``ONNX_RUNTIMES``, runs ONNX files whatever the environment says: proofs, gates and passports are ONNX Runtime's.
-    ``simulate`` is known to ONNX Runtime alone, which then runs the file in any case.
-    """
-    _check_runtime("runtime", runtime)
-    suffix = Path(path).suffix.lower()
-    if suffix == ENGINE_SUFFIX:
-        check_bytes(path)
-        from edgeface.runtime.trt import TrtBackend
-
-        return TrtBackend(path)
-    if suffix == ".onnx":
-        if passport_path(path).exists():
-            check_passport(path)
-        if runtime == "openvino" and not simulate:
-            from edgeface.runtime.openvino import OpenVinoBackend
-
-            return OpenVinoBackend(path, threads=threads)
-        from edgeface.runtime.ort import OrtBackend
-
-        return OrtBackend(path, threads=threads, simulate=simulate)
-    raise BackendError(
-        f"no run time for `{path}`: expected an engine or a file ending in .onnx, found `{suffix or 'no suffix'}`"
-    )
-
-
 def wanted_runtime() -> str:
     """The one of ``ONNX_RUNTIMES`` that the environment names, or the default. Raises ``BackendError`` for another."""
     name = os.environ.get(RUNTIME_VARIABLE) or REFERENCE_RUNTIME
-    _check_runtime(RUNTIME_VARIABLE, name)
+    check_runtime(RUNTIME_VARIABLE, name)
     return name
 
 
-def _check_runtime(where: str, name: str) -> None:
+def check_runtime(where: str, name: str) -> None:
+    """Raise ``BackendError`` unless ``name`` is one of ``ONNX_RUNTIMES``."""
     if name not in ONNX_RUNTIMES:
         raise BackendError(f"{where}: expected {' or '.join(ONNX_RUNTIMES)}, found `{name}`")
 

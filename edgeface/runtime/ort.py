@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
-from edgeface.spec.precision import needs_simulation, precision_in
 from edgeface.runtime.base import Feed, OpenModel, TensorInfo, check_feed, check_file, first_line, on_cpu, thread_count
+from edgeface.spec.precision import needs_simulation, precision_in
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",

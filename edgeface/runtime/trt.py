@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.common import machine
-from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
-from edgeface.spec.passport import Passport, check_passport
-from edgeface.runtime.base import Feed, OpenModel, TensorInfo, check_feed
 from edgeface.cuda.pycuda_context import Device, find_gpu, keep_context
+from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
+from edgeface.runtime.base import Feed, OpenModel, TensorInfo, check_feed
+from edgeface.spec.passport import Passport, check_passport
 
 try:
     import tensorrt as trt

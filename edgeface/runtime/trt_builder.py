@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgeface.errors import BackendError, ConfigError
-from edgeface.spec.recipe import Recipe
 from edgeface.cuda.pycuda_context import find_gpu
+from edgeface.errors import BackendError, ConfigError
 from edgeface.runtime.trt import Log, bytes_of, load, trt
+from edgeface.spec.recipe import Recipe
 
 Shape = tuple[int, ...]
 Progress = Callable[[str, int, int], None]

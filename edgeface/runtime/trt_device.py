@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgeface.errors import ArtifactError, BackendError
-from edgeface.spec.passport import check_passport
 from edgeface.runtime.base import TensorInfo
 from edgeface.runtime.device_engine import Shape
 from edgeface.runtime.trt import Log, identity, load, tensor_infos, trt
+from edgeface.spec.passport import check_passport
 
 
 class TrtCall:

@@ -1,0 +1,1 @@
+"""Where results go: files, pages, brokers, streams; ``open`` chooses by URI."""

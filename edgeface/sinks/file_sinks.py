@@ -10,95 +10,24 @@ import csv
 import json
 import os
 import sys
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
-from edgeface.common.files import atomic_path
 from edgeface.errors import SinkError
 from edgeface.imaging.image_io import SUFFIXES, write_image
 from edgeface.inference.overlay import draw_faces
 from edgeface.inference.result import Face, FrameResult
+from edgeface.sinks.base import ContextSink, Message, PartFile, writing
 
-_VIDEO_SUFFIXES = (".mkv", ".mov", ".mp4")
-LIVE_SCHEMES = ("display", "http", "rtsp", "mqtt", "mqtts", "webhook")
 _POINTS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
 CSV_COLUMNS = (
     *("source", "frame", "pts_s", "face", "x1", "y1", "x2", "y2", "score", "track", "age", "age_std"),
     *("gender", "gender_confidence", "race", "race_confidence", "abstained"),
     *(f"{point}_{axis}" for point in _POINTS for axis in "xy"),
 )
-
-
-Message = dict[str, Any]
-"""What sinks of JSON pass on: ``FrameResult.to_dict`` or counts (``pipeline.privacy``)."""
-
-
-class Sink(Protocol):
-    """Takes results in order; ``close`` makes them available. Both raise ``SinkError``."""
-
-    name: str
-
-    def append(self, result: FrameResult) -> None: ...
-
-    def close(self) -> None: ...
-
-    def __enter__(self) -> Sink: ...
-
-    def __exit__(self, *exc: object) -> None: ...
-
-
-def open_sink(uri: str | os.PathLike[str]) -> Sink:
-    """Open the sink a name stands for: ``-`` (JSON lines on stdout), a file by its suffix, a directory ending in ``/``.
-
-    Suffixes: .jsonl, .csv, .mp4, .mkv, .mov; live sinks by scheme: display:, http://, rtsp://, mqtt://, webhook:
-    (``LIVE_SCHEMES``). Raises ``SinkError`` for another, or where it cannot be written.
-    """
-    text = os.fspath(uri)
-    scheme = text.partition(":")[0].lower()
-    if ":" in text and scheme in LIVE_SCHEMES:
-        from edgeface.sinks.open import open_live
-
-        return open_live(scheme, text)
-    suffix = Path(text).suffix.lower()
-    if text == "-":
-        return StdoutSink()
-    if text.endswith(("/", os.sep)) or Path(text).is_dir():
-        return PictureSink(text)
-    if suffix == ".jsonl":
-        return JsonlSink(text)
-    if suffix == ".csv":
-        return CsvSink(text)
-    if suffix in _VIDEO_SUFFIXES:
-        from edgeface.sinks.video import VideoSink
-
-        return VideoSink(text)
-    raise SinkError(
-        f"no sink for `{text}`: expected a name ending in .jsonl, .csv, {', '.join(_VIDEO_SUFFIXES)}, a directory "
-        f"ending in /, - for JSON lines on stdout, or {', '.join(f'{name}:' for name in LIVE_SCHEMES)}"
-    )
-
-
-class ContextSink(ABC):
-    """What all sinks share: a context that closes, whatever ended it.
-
-    ``live`` sinks deliver at once or not at all: they rather lose a result than hold up the run. ``pictures``: it shows
-    pixels. A sink with a ``send`` takes any message that JSON can hold in a result's place.
-    """
-
-    live = False
-    pictures = False
-
-    @abstractmethod
-    def close(self) -> None: ...
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 class StdoutSink(ContextSink):
@@ -117,23 +46,6 @@ class StdoutSink(ContextSink):
 
     def close(self) -> None:
         """Stdout stays open, it is not ours."""
-
-
-class PartFile:
-    """``atomic_path`` for a file that stays open: written at ``path``, then either kept under its name or discarded."""
-
-    def __init__(self, name: str | os.PathLike[str]) -> None:
-        self._context = atomic_path(name)
-        self.path = self._context.__enter__()
-
-    def finish(self, keep: bool) -> None:
-        """Rename the file to its name, or remove it. Raises ``SinkError`` where renaming fails."""
-        failure = None if keep else _Discarded()
-        self._context.__exit__(type(failure) if failure else None, failure, None)
-
-
-class _Discarded(Exception):
-    """Tells ``atomic_path`` to leave nothing behind."""
 
 
 class _TextSink(ContextSink):
@@ -251,17 +163,3 @@ def csv_row(face: Face) -> list[Any]:
     points = [value for point in data["landmarks"] or [] for value in point] or [None] * 2 * len(_POINTS)
     rest = ("score", "track", "age", "age_std", "gender", "gender_confidence", "race", "race_confidence")
     return [*data["box"], *(data[key] for key in rest), " ".join(face.abstained), *points]
-
-
-@contextmanager
-def writing(name: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn an ``OSError`` while writing ``name`` (no such folder, not permitted, disk full) into a ``SinkError``.
-
-    A pipe's reader that went away is no failure of ours: ``BrokenPipeError`` passes.
-    """
-    try:
-        yield
-    except (SinkError, BrokenPipeError):
-        raise
-    except OSError as error:
-        raise SinkError(f"cannot write `{os.fspath(name)}`: {error.strerror or error}") from error

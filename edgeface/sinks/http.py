@@ -11,15 +11,13 @@ from urllib.parse import parse_qs
 
 import numpy as np
 
+from edgeface.common.web_server import Page, Request, WebServer
 from edgeface.errors import SinkError
 from edgeface.inference.overlay import draw_faces
 from edgeface.inference.result import FrameResult
-from edgeface.sinks.base import ContextSink
-from edgeface.sinks.file_sinks import Message
-from edgeface.sinks.base import SinkCounters
-from edgeface.sinks.sink_uri import Given
+from edgeface.sinks.base import ContextSink, Message, SinkCounters
 from edgeface.sinks.reconnecting import log
-from edgeface.common.web_server import Page, Request, WebServer
+from edgeface.sinks.sink_uri import Given
 from edgeface.types import Image
 
 _PORT = 8090

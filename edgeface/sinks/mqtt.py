@@ -1,7 +1,7 @@
 """Results to an MQTT broker, and to Home Assistant by its discovery: ``mqtt://broker/topic``.
 
 Topics under TOPIC/SOURCE: ``state`` (a summary at times), ``faces`` (every result), in privacy mode ``counts`` only.
-TOPIC/availability is ``online`` or ``offline``, also when edgeface dies. Discovery: ``pipeline.home_assistant``.
+TOPIC/availability is ``online`` or ``offline``, also when edgeface dies. Discovery: ``sinks.home_assistant``.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from urllib.parse import unquote
 
 from edgeface.errors import MissingDependencyError, SinkError
 from edgeface.inference.result import FrameResult
+from edgeface.sinks.base import Message
 from edgeface.sinks.home_assistant import COUNTS, STATE, Entity, configurations, slug
-from edgeface.sinks.file_sinks import Message
-from edgeface.sinks.sink_uri import Given
 from edgeface.sinks.reconnecting import PatientSink
+from edgeface.sinks.sink_uri import Given
 
 _PORT, _TLS_PORT = 1883, 8883
 _KEEPALIVE_S = 15

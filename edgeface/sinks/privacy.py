@@ -15,13 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from edgeface.errors import ConfigError
-from edgeface.sinks.counts import Counter, CountOptions
 from edgeface.inference.result import Face, FrameResult
-from edgeface.sinks.base import ContextSink, Sink
-from edgeface.sinks.file_sinks import Message
+from edgeface.sinks.base import ContextSink, Message, Sink, SinkCounters
+from edgeface.sinks.counts import Counter, CountOptions
 from edgeface.sinks.open import open_sink
 from edgeface.sinks.queue import Outbox, Policy
-from edgeface.sinks.base import SinkCounters
 from edgeface.sinks.sink_uri import redacted
 from edgeface.types import HEADS, Frame, Image
 

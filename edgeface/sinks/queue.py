@@ -5,27 +5,15 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Generic, Literal, TypeVar
 
 from edgeface.errors import SinkError
 from edgeface.inference.result import FrameResult
-from edgeface.sinks.base import Sink
+from edgeface.sinks.base import Sink, SinkCounters
 
 Policy = Literal["block", "drop_oldest"]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class SinkCounters:
-    """What became of a sink's results so far: how many were written, dropped, had to be tried again (``errors``), how
-    often it connected anew, and how many wait (``depth``)."""
-
-    written: int = 0
-    dropped: int = 0
-    reconnects: int = 0
-    errors: int = 0
-    depth: int = 0
 
 
 class Outbox(Generic[T]):

@@ -12,9 +12,9 @@ import numpy as np
 from edgeface.errors import SinkError
 from edgeface.inference.overlay import draw_faces
 from edgeface.inference.result import FrameResult
+from edgeface.sinks.reconnecting import PatientSink
 from edgeface.sinks.rtsp_client import TICKS_PER_S, RtspPush, nal_units
 from edgeface.sinks.sink_uri import Given
-from edgeface.sinks.reconnecting import PatientSink
 from edgeface.types import Image
 
 _BT601 = 5

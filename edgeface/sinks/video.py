@@ -12,10 +12,10 @@ import numpy as np
 
 from edgeface.errors import SinkError
 from edgeface.imaging.geometry import letterbox
+from edgeface.imaging.preprocess import fit_canvas
 from edgeface.inference.overlay import draw_faces
 from edgeface.inference.result import FrameResult
 from edgeface.sinks.base import ContextSink, PartFile, writing
-from edgeface.imaging.preprocess import fit_canvas
 from edgeface.types import Image
 
 _ENCODERS: tuple[tuple[str, dict[str, str]], ...] = (

@@ -12,9 +12,9 @@ from urllib.parse import SplitResult, urlsplit
 from edgeface import __version__
 from edgeface.errors import SinkError
 from edgeface.inference.result import FrameResult
-from edgeface.sinks.file_sinks import Message
-from edgeface.sinks.sink_uri import Given, redacted
+from edgeface.sinks.base import Message
 from edgeface.sinks.reconnecting import PatientSink, log
+from edgeface.sinks.sink_uri import Given, redacted
 
 _WORTH_RETRYING = (408, 425, 429)
 """Refusals that pass by; other 4xx would be given again."""

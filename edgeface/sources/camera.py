@@ -18,9 +18,9 @@ from typing import IO, Any
 import numpy as np
 
 from edgeface.errors import ConfigError, MissingDependencyError, SourceError
-from edgeface.sources.source_uri import Size, query_of
 from edgeface.sources.base import SourceOptions
 from edgeface.sources.live import LiveSource, Shot, StallError
+from edgeface.sources.source_uri import Size, query_of
 from edgeface.types import Image
 
 _V4L2_OPTIONS: dict[str, type] = {"size": Size, "fps": float}

@@ -6,15 +6,12 @@ import os
 from collections.abc import Generator, Iterator
 from typing import Any
 
-import numpy as np
-
 from edgeface.errors import EdgefaceError, ImageError, SourceError
 from edgeface.imaging.image_io import list_images, read_image
+from edgeface.sources.ffmpeg import reason, upright
 from edgeface.sources.frame_queue import Counters
-from edgeface.sources.base import SourceOptions
-from edgeface.sources.open import open_source
 from edgeface.sources.nvdec import open_video
-from edgeface.types import Frame, Image
+from edgeface.types import Frame
 
 _FALLBACK_RATE = 25.0
 """Frames a second where a container states neither times nor a rate."""
@@ -65,22 +62,6 @@ class FileSource:
         self.close()
 
 
-class DeferredSource(FileSource):
-    """A file that is opened when it is read; one that cannot be opened is a problem, and others go on."""
-
-    def __init__(self, name: str, options: SourceOptions | None = None) -> None:
-        super().__init__(name)
-        self._options = options
-
-    def _frames(self) -> Iterator[Frame]:
-        try:
-            with open_source(self.name, self._options) as opened:
-                self.problems = opened.problems
-                yield from opened
-        except (SourceError, ImageError) as problem:
-            self.problems.append(problem)
-
-
 class ImageSource(FileSource):
     """One picture, or those of a directory by name; one that cannot be read becomes a problem and the others follow."""
 
@@ -104,7 +85,7 @@ class VideoSource(FileSource):
     ``pts_s`` grows strictly: a frame without a time, or one not later than its predecessor, is put one frame's length
     after it. Phone videos are turned as their rotation says. A file that breaks off yields what can be decoded, then
     has one ``SourceError`` in ``problems``. ``name`` stands for an address that should not be shown as it is,
-    ``decoder`` is one of ``source.DECODERS``.
+    ``decoder`` is one of ``sources.base.DECODERS``.
     """
 
     def __init__(self, path: str | os.PathLike[str], name: str | None = None, decoder: str = "cpu") -> None:
@@ -169,13 +150,6 @@ def _growing(stated_s: float | None, last_s: float | None, step_s: float) -> flo
     return 0.0 if last_s is None else last_s + step_s
 
 
-def upright(frame: Any) -> Image:
-    """uint8 ``[H, W, 3]`` RGB, turned counter-clockwise by the display matrix' angle, to the nearest quarter."""
-    pixels = frame.to_ndarray(format="rgb24")
-    quarters = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, quarters)) if quarters else pixels
-
-
 def _duration_s(frame: Any, rate: float) -> float:
     return float(frame.duration * frame.time_base) if frame.duration else 1 / rate
 
@@ -191,8 +165,3 @@ def _promised_end_s(container: Any, stream: Any) -> float | None:
 
 def _stream_types(container: Any) -> str:
     return ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-
-
-def reason(error: Any) -> str:
-    """FFmpeg's words for an error, in lower case."""
-    return str(error.strerror or error).lower()

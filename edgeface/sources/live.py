@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from edgeface.errors import EdgefaceError, SourceError
-from edgeface.sources.frame_queue import Counters, Inbox
 from edgeface.sources.base import SourceOptions
+from edgeface.sources.frame_queue import Counters, Inbox
 from edgeface.sources.timeline import Timeline
 from edgeface.types import Frame, Image
 

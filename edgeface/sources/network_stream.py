@@ -9,13 +9,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from edgeface.errors import SourceError
-from edgeface.sources.frame_queue import Counters
 from edgeface.sources.base import SourceOptions
-from edgeface.sources.source_uri import public_name
-from edgeface.sources.timeline import Latency
 from edgeface.sources.ffmpeg import reason, upright
+from edgeface.sources.frame_queue import Counters
 from edgeface.sources.live import LiveSource, Shot, StallError
 from edgeface.sources.nvdec import open_video
+from edgeface.sources.source_uri import public_name
+from edgeface.sources.timeline import Latency
 
 _TIMELESS_FORMATS = frozenset({"mpjpeg", "mjpeg", "image2pipe"})
 """Formats without times of their own; what FFmpeg makes up from a nominal rate is no time."""

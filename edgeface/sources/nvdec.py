@@ -16,11 +16,11 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from edgeface.errors import ConfigError, ImageError, MissingDependencyError, SourceError
-from edgeface.gpu.device_frame import DeviceFrame, device_frame, device_plane
-from edgeface.cuda.pycuda_context import keep_context
 from edgeface.cuda.context import current_context
 from edgeface.cuda.driver import Driver
+from edgeface.cuda.pycuda_context import keep_context
+from edgeface.errors import ConfigError, ImageError, MissingDependencyError, SourceError
+from edgeface.gpu.device_frame import DeviceFrame, device_frame, device_plane
 
 PACKAGES = ("pynvvideocodec", "pyav")
 _BT709, _UNSPECIFIED, _FULL_RANGE = 1, 2, 2  # AVCOL_SPC_BT709, AVCOL_SPC_UNSPECIFIED, AVCOL_RANGE_JPEG
@@ -33,8 +33,8 @@ log = logging.getLogger("edgeface.live")
 def open_video(uri: str, name: str, decoder: str = "cpu", **settings: Any) -> Any:
     """An open PyAV container whose video is decoded as ``decoder`` says; ``settings`` are ``av.open``'s.
 
-    ``decoder`` is one of ``source.DECODERS``; "auto" takes NVDEC where there is an NVIDIA driver. Where NVDEC cannot be
-    had, one line to the log says why and the processor decodes. Raises what ``av.open`` raises.
+    ``decoder`` is one of ``sources.base.DECODERS``; "auto" takes NVDEC where there is an NVIDIA driver. Where NVDEC
+    cannot be had, one line to the log says why and the processor decodes. Raises what ``av.open`` raises.
     """
     import av
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeface.imaging.portraits import portraits
 from edgeface.errors import ConfigError
-from edgeface.sources.source_uri import Size, query_of
+from edgeface.imaging.portraits import portraits
 from edgeface.sources.base import Source, SourceOptions
 from edgeface.sources.file import FileSource
 from edgeface.sources.live import LiveSource, Shot
+from edgeface.sources.source_uri import Size, query_of
 from edgeface.types import Frame, Image
 
 _KNOWN: dict[str, type] = {"size": Size, "fps": float, "faces": int, "seed": int, "frames": int, "live": int}

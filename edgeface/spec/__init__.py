@@ -1,0 +1,1 @@
+"""The contracts that travel with a model: specs, passports, recipes, precision."""

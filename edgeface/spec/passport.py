@@ -16,8 +16,8 @@ from typing import Any
 
 from edgeface.common import machine
 from edgeface.common.files import atomic_path, sha256_file
-from edgeface.spec.metadata import passport_path
 from edgeface.errors import ArtifactError
+from edgeface.spec.metadata import passport_path
 
 SCHEMA_VERSION = 1
 """Raised whenever an older edgeface would misread a newer passport."""

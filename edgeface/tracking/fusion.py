@@ -2,7 +2,7 @@
 
 A look through the network costs most of a frame, and the tenth look at a person who sits still says little new. So a
 track is looked at when a look would add a fair share to what is known: often at first, then rarely, at once when it
-comes nearer or gets sharper, and at once when it seems to be somebody else. The posterior is ``pipeline.posterior``'s.
+comes nearer or gets sharper, and at once when it seems to be somebody else. The posterior is ``tracking.posterior``'s.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import ConfigError
+from edgeface.spec.model import ModelSpec
 from edgeface.tracking.clock import StreamClock
 from edgeface.tracking.posterior import Answer, Posterior, PosteriorOptions
 from edgeface.tracking.quality import Looks, likeness, look_at
-from edgeface.spec.model import ModelSpec
 from edgeface.types import HEADS, Attributes, Faces, Floats, Frame, Fused, Tracks
 
 _FORGOTTEN_S = 10.0

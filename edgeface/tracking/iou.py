@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import ConfigError
-from edgeface.tracking.track_ids import TrackNumbers
 from edgeface.imaging.postprocess import iou_matrix
+from edgeface.tracking.track_ids import TrackNumbers
 from edgeface.types import Faces, Tracks
 
 _SPEED_SMOOTHING = 0.5
@@ -91,7 +91,7 @@ class IouTracker:
     def __call__(self, faces: Faces, pts_s: float | None = None) -> Tracks:
         """Track numbers of the next frame's ``faces``, in their order; -1 for a face not confirmed yet.
 
-        This tracker counts frames; ``pts_s`` is for those that know the time (``track_kalman.KalmanTracker``).
+        This tracker counts frames; ``pts_s`` is for those that know the time (``tracking.kalman.KalmanTracker``).
         """
         boxes = faces.boxes.astype(np.float64)
         pairs = self._match(boxes)

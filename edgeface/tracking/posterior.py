@@ -29,7 +29,8 @@ _CLASSES = ("gender", "race")
 
 @dataclass(frozen=True)
 class PosteriorOptions:
-    """The model's numbers, fitted on synthetic tracks of validation faces (``python -m benchmarks.studies.fusion_study --folds 2``).
+    """The model's numbers, fitted on synthetic tracks of validation faces (``python -m benchmarks.studies.fusion_study
+    --folds 2``).
 
     ``tau_s`` seconds after which a frame's error is a new one (to 1/e); ``shared`` the share ``k`` of the network's
     variance that stays with a person; ``sharpen`` the ``c`` of the classes; ``most_looks`` bounds ``n``, so that a

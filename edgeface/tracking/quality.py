@@ -2,7 +2,8 @@
 
 Quality is a weight in 0…1: one over the factor by which the variance of the network's error from frame to frame grows
 on such a crop. Its terms are a log-linear regression of that variance on synthetic tracks of validation faces
-(``benchmarks.studies.fusion_study``); flat chips do not turn their heads, so the term of the pose is an assumption, kept mild.
+(``benchmarks.studies.fusion_study``); flat chips do not turn their heads, so the term of the pose is an assumption,
+kept mild.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.imaging.geometry import TEMPLATE_POINTS, similarity
-from edgeface.inference.attributes import landmarks_of
 from edgeface.imaging.preprocess import warp
+from edgeface.inference.attributes import landmarks_of
 from edgeface.types import Faces, Floats, Image
 
 THUMB_PX = 32

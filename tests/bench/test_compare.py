@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeface.bench.model_speed import BenchReport, BenchRow
 from edgeface.bench.compare import Change, compare_bench, read_bench
+from edgeface.bench.model_speed import BenchReport, BenchRow
 from edgeface.errors import ConfigError
 
 MACHINE: dict[str, Any] = {

@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeface.bench.model_speed import (
+    CANVAS,
+    BenchReport,
+    bench,
+    block_resamples,
+    interleaved_ms,
+    noise_feed,
+    paired_speedup,
+    peak_memory_mb,
+)
 from edgeface.common.files import sha256_file
-from edgeface.bench.model_speed import CANVAS, BenchReport, bench, block_resamples, interleaved_ms, noise_feed, paired_speedup, peak_memory_mb
 from edgeface.errors import ArtifactError, ConfigError
 from edgeface.runtime.base import TensorInfo
 from tests.fixtures import SIZE, tiny_detector, tiny_model  # noqa: F401

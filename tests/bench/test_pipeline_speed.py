@@ -10,10 +10,10 @@ import pytest
 
 from edgeface.api import FaceAnalyzer
 from edgeface.bench.pipeline_speed import bench_pipeline
-from edgeface.pipeline.demo_clip import make_demo_clip
 from edgeface.errors import ConfigError, SourceError
-from edgeface.gpu.pipeline import STAGES
 from edgeface.gpu.analyzer import GpuAnalyzer
+from edgeface.gpu.pipeline import STAGES
+from edgeface.pipeline.demo_clip import make_demo_clip
 from tests.cuda import emulated
 from tests.cuda.test_device import emulated_parts
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeface.imaging.portraits import portraits
 from edgeface.imaging.image_io import write_image
+from edgeface.imaging.portraits import portraits
 
 
 @pytest.fixture

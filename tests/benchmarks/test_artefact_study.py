@@ -12,15 +12,16 @@ import pytest
 pytest.importorskip("cv2")
 pytest.importorskip("onnx", reason="the extra `dev` is not installed")
 
-from benchmarks.studies import artefact_study as artefacts, artefacts_made
+from benchmarks.studies import artefact_study as artefacts
+from benchmarks.studies import artefacts_made
 from benchmarks.studies.artefacts_made import Absent, Artefact, opencv_answers
-from edgeface.spec.metadata import model_spec
 from edgeface.common.files import sha256_file
-from edgeface.evaluation.datasets import find_faces
 from edgeface.errors import ConfigError
+from edgeface.evaluation.datasets import find_faces
 from edgeface.export.opencv_variant import write_opencv_variant
-from edgeface.parity import answers_of
 from edgeface.inference.detector import shipped_model
+from edgeface.parity import answers_of
+from edgeface.spec.metadata import model_spec
 from tests.conftest import needs_torch
 from tests.fixtures import tiny_model  # noqa: F401
 

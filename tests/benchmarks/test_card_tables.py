@@ -1,4 +1,5 @@
-"""``benchmarks.tables.card_tables``: what the cards say where both, one or none of the data sets have faces of a group."""
+"""``benchmarks.tables.card_tables``: what the cards say where both, one or none of the data sets have faces of a
+group."""
 
 from __future__ import annotations
 

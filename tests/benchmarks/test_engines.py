@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gpu.engines import _check_source, figures_of, main
+from edgeface.cuda.pycuda_context import find_gpu
 from edgeface.errors import BackendError, ConfigError
 from edgeface.inference.detector import shipped_model
 from edgeface.quantization.quantize import quantize
-from edgeface.cuda.pycuda_context import find_gpu
 
 
 def test_rows_are_set_against_the_first() -> None:

@@ -1,4 +1,5 @@
-"""``benchmarks.studies.fusion_study``: its figures, its synthetic people, and a short run that keeps what the fuser promises."""
+"""``benchmarks.studies.fusion_study``: its figures, its synthetic people, and a short run that keeps what the
+fuser promises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""``benchmarks.tables.generate``: tables go where they are asked for, what differs is named, the documents are up to date."""
+"""``benchmarks.tables.generate``: tables go where they are asked for, what differs is named, the documents are up
+to date."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ from typing import Any
 import pytest
 
 from benchmarks.tables import generate as report
-from benchmarks.tables.quality_tables import interval
 from benchmarks.tables.generate import Source, check, draw_plots, source_of, table, write
+from benchmarks.tables.quality_tables import interval
 from edgeface.errors import ConfigError
 
 SOURCES = (Source("speed", __name__, plot=__name__), Source("speed_gpu", __name__))

@@ -15,10 +15,10 @@ from benchmarks.peers.detectors import DETECTORS, ours, without_model
 from benchmarks.peers.runtimes import RUNTIMES, Setting, onnx_runtime
 from benchmarks.peers.toolkits import TOOLKITS
 from benchmarks.suites.faces import agreement, crowd
-from edgeface.spec.metadata import model_spec
+from edgeface.imaging.preprocess import align
 from edgeface.inference.attributes import landmarks_of
 from edgeface.inference.detector import FaceDetector, shipped_model
-from edgeface.imaging.preprocess import align
+from edgeface.spec.metadata import model_spec
 from tests.fixtures import tiny_spec
 
 

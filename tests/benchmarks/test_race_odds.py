@@ -14,8 +14,8 @@ pytest.importorskip("onnx", reason="the extra `dev` is not installed")
 
 from benchmarks.studies import race_odds
 from benchmarks.studies.artefact_study import QUICK_FACES
-from edgeface.spec.metadata import model_spec
 from edgeface.inference.detector import shipped_model
+from edgeface.spec.metadata import model_spec
 from tests.conftest import needs_shared
 
 RACE = np.array([[0.5, 0.1, 0.0, 0.0, 0.4], [0.7, 0.0, 0.0, 0.0, 0.3], [0.0, 0.0, 0.6, 0.0, 0.4]], np.float32)

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from benchmarks.peers.base import Contender
+from benchmarks.suites.bench_tables import cell, number, tables
 from benchmarks.suites.contest import contest, rows_of, self_timed_contest
 from benchmarks.suites.faces import agreement
-from benchmarks.suites.bench_tables import cell, number, tables
 from edgeface.common.machine import fingerprint
 from tests.conftest import ROOT
 from tests.fixtures import tiny_spec
@@ -118,7 +118,8 @@ def test_a_suite_becomes_a_table_with_its_machine() -> None:
 def test_a_quick_run_writes_a_suite_and_pytest_benchmarks_record(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "benchmarks/suites/test_preprocess.py", "-q", "-p", "no:cacheprovider"]
     command += ["--quick", f"--results={tmp_path}", f"--faces={tmp_path}/none", f"--benchmark-json={tmp_path}/raw.json"]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    own = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    env = {**own, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "bench_preprocess.json").read_text(encoding="utf-8"))

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from edgeface.spec.metadata import model_spec, passport_path
-from edgeface.common.files import sha256_file
 from edgeface.build.build import Built, Order, build_engine
+from edgeface.common.files import sha256_file
 from edgeface.errors import ParityError
+from edgeface.runtime.open import open_backend
+from edgeface.spec.metadata import model_spec, passport_path
 from edgeface.spec.passport import check_passport
 from edgeface.spec.recipe import Recipe
-from edgeface.runtime.open import open_backend
 from tests.build.requests import BROKEN_LAYER, Said, left_in
 from tests.calibration.people import add_person
 

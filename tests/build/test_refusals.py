@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from edgeface.common.files import cache_dir
-from edgeface.spec.metadata import passport_path
 from edgeface.build.build import Built, Order, build_engine
 from edgeface.build.request import look_up
+from edgeface.common.files import cache_dir
 from edgeface.errors import ArtifactError, BackendError, ConfigError, EdgefaceError, SinkError
+from edgeface.spec.metadata import passport_path
 from edgeface.spec.recipe import Recipe
 from tests.build.requests import Said, left_in
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from edgeface.calibration import CalibrationFile, CalibrationSet, calibration_crops, check_set, read_set, write_set
-from edgeface.evaluation.datasets import FaceSet, find_faces, in_folds
 from edgeface.errors import CalibrationError
+from edgeface.evaluation.datasets import FaceSet, find_faces, in_folds
 from edgeface.evaluation.labelled_crops import labelled_crops
 from edgeface.types import Faces, Image
 from tests.calibration.people import add_person, pattern

@@ -10,8 +10,8 @@ import pytest
 
 from edgeface.calibration import CalibrationSet
 from edgeface.calibration.feeds import calibration_ranges
-from edgeface.evaluation.datasets import FaceSet, find_faces
 from edgeface.errors import CalibrationError
+from edgeface.evaluation.datasets import FaceSet, find_faces
 from tests.calibration.networks import write_conv_model
 
 pytestmark = pytest.mark.usefixtures("patterns_as_faces")

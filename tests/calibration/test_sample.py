@@ -15,10 +15,10 @@ import pytest
 from hypothesis import strategies as st
 
 from edgeface.calibration import CalibrationSet, draw
-from edgeface.calibration.sample import _take_turns
 from edgeface.calibration.images import LOOK_ALIKE_LEVELS, nearest, thumbnail
-from edgeface.evaluation.datasets import FaceSet, find_faces, in_folds
+from edgeface.calibration.sample import _take_turns
 from edgeface.errors import CalibrationError
+from edgeface.evaluation.datasets import FaceSet, find_faces, in_folds
 from tests.calibration.people import add_person, pattern, stamp
 
 

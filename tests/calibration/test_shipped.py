@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from edgeface.calibration import HELD_OUT, TRAINING_FOLDS, CalibrationFile, CalibrationSet, check_set, draw, read_set
-from edgeface.evaluation.datasets import FaceSet, find_faces, fold_of, in_folds
 from edgeface.errors import CalibrationError
+from edgeface.evaluation.datasets import FaceSet, find_faces, fold_of, in_folds
 from tests.conftest import ROOT
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from edgeface.cli import options
-from edgeface.pipeline.demo_clip import make_demo_clip
-from edgeface.gpu.pipeline import STAGES
 from edgeface.gpu.analyzer import GpuAnalyzer
+from edgeface.gpu.pipeline import STAGES
+from edgeface.pipeline.demo_clip import make_demo_clip
 from tests.cli.conftest import Cli
 from tests.cuda.test_device import emulated_parts
 

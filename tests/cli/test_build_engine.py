@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from edgeface.spec.metadata import passport_path
-from edgeface.common.files import sha256_file
 from edgeface.calibration import draw, write_set
+from edgeface.common.files import sha256_file
 from edgeface.evaluation.datasets import find_faces
+from edgeface.spec.metadata import passport_path
 from edgeface.spec.passport import load_passport
 from tests.calibration.people import add_person
 from tests.cli.conftest import Cli, command

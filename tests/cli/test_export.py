@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeface.spec.metadata import model_spec
 from edgeface.common.files import sha256_file
+from edgeface.spec.metadata import model_spec
 from edgeface.spec.model import MODEL_KEY
 from tests.cli.conftest import Cli
 from tests.conftest import needs_torch

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.spec.metadata import model_spec
-from edgeface.common.files import sha256_file
 from edgeface.calibration import CalibrationFile, CalibrationSet, write_set
+from edgeface.common.files import sha256_file
 from edgeface.inference.detector import shipped_model
+from edgeface.spec.metadata import model_spec
 from tests.calibration.people import stamp
 from tests.cli.conftest import Cli
 from tests.fixtures import convolutions, write_picture

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeface.errors import ConfigError
 from edgeface.common.toml_file import read_toml, unknown_key
+from edgeface.errors import ConfigError
 
 
 def test_a_table_is_read(tmp_path: Path) -> None:

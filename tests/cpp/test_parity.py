@@ -11,8 +11,8 @@ import pytest
 
 from edgeface.api import FaceAnalyzer
 from edgeface.imaging.image_io import read_image
-from edgeface.inference.result import image_dict
 from edgeface.imaging.postprocess import iou_matrix
+from edgeface.inference.result import image_dict
 from tests.conftest import ROOT
 from tests.cpp.conftest import CppBuild, run
 

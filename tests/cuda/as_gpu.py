@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
-from edgeface.cuda import pycuda_context as cuda, context as cuda_context, compile as kernels
-from edgeface.runtime.open import open_backend
-from edgeface.cuda.pycuda_context import Gpu
+from edgeface.cuda import compile as kernels
+from edgeface.cuda import context as cuda_context
+from edgeface.cuda import pycuda_context as cuda
 from edgeface.cuda.driver import Driver
+from edgeface.cuda.pycuda_context import Gpu
+from edgeface.runtime.open import open_backend
 from tests.cuda import emulated
 
 FRAMES = 5

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from edgeface.imaging.image_io import read_image
 from edgeface.cuda.context import Context
+from edgeface.imaging.image_io import read_image
 from tests.cuda import emulated
 from tests.cuda.pipelines import PORTRAITS
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from edgeface.common.files import atomic_path, cache_dir
-from edgeface.errors import BackendError
-from edgeface.runtime.base import Backend, TensorInfo
 from edgeface.cuda.context import Context
 from edgeface.cuda.driver import Driver
+from edgeface.errors import BackendError
+from edgeface.runtime.base import Backend, TensorInfo
 from tests.cuda.native import HEADERS
 
 IMAGE = b"emulated kernels"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeface.spec.metadata import detector_spec, model_spec
+from edgeface.cuda.context import Context
+from edgeface.gpu.pipeline import GpuPipeline
 from edgeface.inference.attributes import AttributeEstimator
 from edgeface.inference.detector import FaceDetector, shipped_model
-from edgeface.gpu.pipeline import GpuPipeline
 from edgeface.runtime.open import open_backend
-from edgeface.cuda.context import Context
+from edgeface.spec.metadata import detector_spec, model_spec
 from edgeface.types import Attributes, Faces
 from tests.conftest import ROOT
 from tests.cuda import emulated

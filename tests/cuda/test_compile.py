@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from edgeface.cuda import compile as kernels
 from edgeface.cuda.structs import ARGUMENTS, digest
 from edgeface.errors import BackendError, EdgefaceError, MissingDependencyError
-from edgeface.cuda import compile as kernels
 
 ARCHITECTURES = (75, 87, 90)
 """Turing, Jetson Orin, Hopper."""

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.cuda.structs import ARGUMENTS, arguments
-from edgeface.errors import BackendError
 from edgeface.cuda.context import Context, DeviceBuffer, Kernels, PinnedBuffer, current_context
 from edgeface.cuda.driver import Driver
 from edgeface.cuda.stream import Event, Stream
+from edgeface.cuda.structs import ARGUMENTS, arguments
 from edgeface.cuda.transfers import DOWN, UP, WAIT
+from edgeface.errors import BackendError
 from tests.cuda import emulated
 
 

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 
 from edgeface.api import FaceAnalyzer
-from edgeface.spec.metadata import detector_spec, model_spec
+from edgeface.cuda.device_thread import Owner
+from edgeface.cuda.driver import Driver
 from edgeface.errors import BackendError, ConfigError, ImageError, MissingDependencyError
+from edgeface.gpu.analyzer import GpuAnalyzer, GpuParts
+from edgeface.gpu.pipeline import GpuPipeline
 from edgeface.imaging.image_io import read_image
 from edgeface.pipeline import device
 from edgeface.pipeline.device import Request, open_analyzer
-from edgeface.gpu.pipeline import GpuPipeline
-from edgeface.gpu.analyzer import GpuAnalyzer, GpuParts
 from edgeface.pipeline.runner import run
 from edgeface.sources.open import open_source
+from edgeface.spec.metadata import detector_spec, model_spec
 from edgeface.tracking.iou import IouTracker
-from edgeface.cuda.driver import Driver
-from edgeface.cuda.device_thread import Owner
 from tests.cuda import emulated
 from tests.cuda.pipelines import DETECTOR, NETWORK, PORTRAITS, engine
 

@@ -72,7 +72,7 @@ def test_every_step_is_a_command_that_exists() -> None:
         assert "{out}" in step.command
         module = ROOT / Path(*step.command[2].split(".")).with_suffix(".py")
         assert module.is_file()
-        if module.stem == "gpu_steps":
+        if module.stem == "session_steps":
             assert step.command[3] == step.name
     assert sum("--int8" in step.command for step in steps([], None)) == 0
 
@@ -119,7 +119,7 @@ def test_the_steps_run_on_the_emulated_gpu(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 import tests.cuda.as_gpu
-from benchmarks import gpu_steps
+from benchmarks.gpu import session_steps as gpu_steps
 from edgeface.inference.detector import shipped_model
 gpu_steps.WORK, gpu_steps.SIZES, gpu_steps.TOGETHER = Path({str(tmp_path)!r}), ((160, 96), (192, 108)), 4
 gpu_steps.engine_path = lambda network, precision: shipped_model(f"{{network}}.onnx")

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeface.imaging.geometry import Letterbox, letterbox
-from edgeface.inference.detector import FaceDetector
 from edgeface.imaging.postprocess import iou_matrix
+from edgeface.inference.detector import FaceDetector
 from edgeface.runtime.base import TensorInfo
 from edgeface.runtime.fake import FakeBackend
 from edgeface.spec.model import DetectorSpec

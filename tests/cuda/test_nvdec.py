@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeface.pipeline.demo_clip import make_demo_clip
-from edgeface.errors import BackendError, ConfigError, ImageError, MissingDependencyError, SourceError
-from edgeface.imaging.image_io import read_image
-from edgeface.sources import nvdec as source_nvdec
-from edgeface.sources.base import SourceOptions
-from edgeface.sources.open import open_source, open_sources
-from edgeface.sources.nvdec import surface_of, surfaces
 from edgeface.cuda.context import Context, PinnedBuffer
 from edgeface.cuda.transfers import NO_UPLOAD
+from edgeface.errors import BackendError, ConfigError, ImageError, MissingDependencyError, SourceError
+from edgeface.imaging.image_io import read_image
+from edgeface.pipeline.demo_clip import make_demo_clip
+from edgeface.sources import nvdec as source_nvdec
+from edgeface.sources.base import SourceOptions
+from edgeface.sources.nvdec import surface_of, surfaces
+from edgeface.sources.open import open_source, open_sources
 from tests.cli.conftest import Cli, cli  # noqa: F401
 from tests.cuda.pipelines import PORTRAITS, by_cpu, open_pipeline
 from tests.cuda.test_device import EmulatedDriver, NoDriver

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeface.spec.metadata import detector_spec, model_spec
-from edgeface.errors import ArtifactError, BackendError
-from edgeface.imaging.image_io import read_image
-from edgeface.gpu.pipeline import GpuPipeline
-from edgeface.runtime import ort_device
 from edgeface.cuda.context import Context
 from edgeface.cuda.stream import Stream
 from edgeface.cuda.transfers import DOWN, LAUNCH, UP, WAIT
+from edgeface.errors import ArtifactError, BackendError
+from edgeface.gpu.pipeline import GpuPipeline
+from edgeface.imaging.image_io import read_image
+from edgeface.runtime import ort_device
 from edgeface.runtime.ort_device import OrtCall, OrtDeviceEngine, gpu_provider
+from edgeface.spec.metadata import detector_spec, model_spec
 from tests.cuda import emulated
 from tests.cuda.pipelines import DETECTOR, NETWORK, PORTRAITS, assert_same, by_cpu
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeface.spec.metadata import detector_spec, model_spec
-from edgeface.imaging.image_io import read_image
-from edgeface.gpu.pipeline import GpuPipeline
-from edgeface.gpu.device_frame import DeviceFrame
 from edgeface.cuda.context import Context, PinnedBuffer
 from edgeface.cuda.transfers import DOWN, LAUNCH, NO_UPLOAD, ONE_COPY, UP, WAIT, one_copy_each
+from edgeface.gpu.device_frame import DeviceFrame
+from edgeface.gpu.pipeline import GpuPipeline
+from edgeface.imaging.image_io import read_image
+from edgeface.spec.metadata import detector_spec, model_spec
 from tests.cuda import emulated
 from tests.cuda.pipelines import DETECTOR, NETWORK, PORTRAITS, assert_same, by_cpu, crowd, engine, open_pipeline
 

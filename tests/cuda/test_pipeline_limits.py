@@ -7,17 +7,17 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edgeface.spec.metadata import detector_spec, model_spec
+from edgeface.cuda.context import Context, DeviceBuffer, PinnedBuffer
+from edgeface.cuda.stream import Stream
 from edgeface.cuda.structs import SPAN, canvas_spans, level_sizes
+from edgeface.cuda.transfers import LAUNCH, WAIT
 from edgeface.errors import BackendError, ConfigError, ImageError, SpecError
-from edgeface.gpu.pipeline import GpuPipeline
 from edgeface.gpu.device_frame import DeviceFrame
+from edgeface.gpu.pipeline import GpuPipeline
 from edgeface.gpu.result_layout import ResultLayout, bucket_for
 from edgeface.runtime.base import TensorInfo
 from edgeface.runtime.open import open_backend
-from edgeface.cuda.context import Context, DeviceBuffer, PinnedBuffer
-from edgeface.cuda.stream import Stream
-from edgeface.cuda.transfers import LAUNCH, WAIT
+from edgeface.spec.metadata import detector_spec, model_spec
 from tests.cuda import emulated
 from tests.cuda.pipelines import DETECTOR, NETWORK, assert_same, by_cpu, crowd, engine, open_pipeline
 

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeface.cuda.transfers import UP
 from edgeface.errors import EdgefaceError
+from edgeface.gpu.analyzer import GpuAnalyzer
 from edgeface.imaging.image_io import read_image
 from edgeface.inference.result import Face, FrameResult
-from edgeface.tracking.fusion import FusionOptions, TrackFuser
-from edgeface.gpu.analyzer import GpuAnalyzer
-from edgeface.sources.frame_queue import Counters, Inbox
 from edgeface.pipeline.runner import TogetherAnalyzer, run
 from edgeface.sinks.base import ContextSink
+from edgeface.sources.frame_queue import Counters, Inbox
+from edgeface.tracking.fusion import FusionOptions, TrackFuser
 from edgeface.tracking.iou import IouTracker
-from edgeface.cuda.transfers import UP
 from edgeface.types import Frame, Image
 from tests.cuda import emulated
 from tests.cuda.pipelines import PORTRAITS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edgeface.errors import BackendError
 from edgeface.cuda.transfers import ACROSS, DOWN, LAUNCH, NO_UPLOAD, ONE_COPY, UP, WAIT, Budget, CopyLedger
+from edgeface.errors import BackendError
 
 
 def one_frame(ledger: CopyLedger) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from edgeface.doctor import accelerators as doctor_engines
 from edgeface.common import machine
-from edgeface.spec.metadata import passport_path
-from edgeface.errors import ArtifactError
-from edgeface.spec.passport import cpu_identity
 from edgeface.cuda.pycuda_context import Gpu
+from edgeface.doctor import accelerators as doctor_engines
+from edgeface.errors import ArtifactError
+from edgeface.spec.metadata import passport_path
+from edgeface.spec.passport import cpu_identity
 from tests.cli.conftest import Cli, cli  # noqa: F401
 from tests.fixtures import tiny_model  # noqa: F401
 from tests.spec.test_passport import COMMAND, ORIN, passport_of

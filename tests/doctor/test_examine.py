@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from edgeface.doctor import examine as doctor
 from edgeface.common import machine
 from edgeface.common.files import sha256_file
+from edgeface.doctor import examine as doctor
 from edgeface.inference import detector as detect
 from tests.cli.conftest import Cli, cli  # noqa: F401
 from tests.fixtures import tiny_detector, tiny_model, write_tiny_detector  # noqa: F401

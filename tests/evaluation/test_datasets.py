@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeface.evaluation.datasets import FaceSet, LabelledFace, find_faces, fold_of, in_folds, open_faces, parse_folds
 from edgeface.errors import DataError
+from edgeface.evaluation.datasets import FaceSet, LabelledFace, find_faces, fold_of, in_folds, open_faces, parse_folds
 from edgeface.spec.model import RACES
 
 FAIRFACE_HEADER = "file,age,gender,race\n"

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeface.api import AttributeEstimator, FaceDetector
-from edgeface.evaluation.datasets import find_faces
 from edgeface.errors import DataError
+from edgeface.evaluation.datasets import find_faces
 from edgeface.evaluation.evaluate import evaluate
 from edgeface.spec.model import ModelSpec
 from edgeface.types import Attributes, Faces, Image

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.evaluation.datasets import FaceSet, LabelledFace, find_faces
 from edgeface.errors import DataError
+from edgeface.evaluation.datasets import FaceSet, LabelledFace, find_faces
 from edgeface.evaluation.labelled_crops import labelled_crops, thinned
 from edgeface.types import Faces, Image
 from tests.fixtures import SIZE, tiny_spec, write_picture

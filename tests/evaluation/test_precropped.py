@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeface.imaging.geometry import template
 from edgeface.evaluation.precropped import chip_crop, chip_landmarks
+from edgeface.imaging.geometry import template
 from edgeface.imaging.preprocess import centre_crop
 from edgeface.spec.model import AlignmentSpec
 from edgeface.types import Faces, Image

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeface.explain.explainer import HeadMap
 from edgeface.explain.draw import Tile, draw_maps, tiles_of
+from edgeface.explain.explainer import HeadMap
 from edgeface.spec.model import default_heads
 
 GREY = np.full((48, 48, 3), 128, np.uint8)

@@ -13,14 +13,14 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="the extra `quantize` is not installed")
 
-from edgeface.spec.metadata import model_spec  # noqa: E402
 from edgeface.errors import ArtifactError, ImageError, MissingDependencyError  # noqa: E402
 from edgeface.explain.explainer import Explainer, HeadMap  # noqa: E402
 from edgeface.export.onnx_export import proof_crops  # noqa: E402
 from edgeface.inference.attributes import AttributeEstimator  # noqa: E402
 from edgeface.inference.detector import shipped_model  # noqa: E402
-from edgeface.quantization.ranges import activation_ranges  # noqa: E402
 from edgeface.quantization.quantize import quantize  # noqa: E402
+from edgeface.quantization.ranges import activation_ranges  # noqa: E402
+from edgeface.spec.metadata import model_spec  # noqa: E402
 from edgeface.spec.model import MODEL_KEY  # noqa: E402
 from tests.fixtures import tiny_model, tiny_spec  # noqa: E402, F401
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeface.export import onnx_export as export
-from edgeface.spec.metadata import model_spec
 from edgeface.errors import ArtifactError, ExportError, MissingDependencyError, SpecError
+from edgeface.export import onnx_export as export
 from edgeface.runtime.open import open_backend
+from edgeface.spec.metadata import model_spec
 from edgeface.spec.model import MODEL_KEY
 from tests.conftest import needs_torch
 from tests.fixtures import SIZE, tiny_spec

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.spec.metadata import detector_spec, model_spec, onnx_metadata
 from edgeface.errors import ArtifactError, ExportError
 from edgeface.inference.detector import shipped_model
 from edgeface.runtime.open import open_backend
+from edgeface.spec.metadata import detector_spec, model_spec, onnx_metadata
 
 onnx = pytest.importorskip("onnx", reason="the extra `dev` is not installed")
 

@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.spec.metadata import model_spec, passport_path
 from edgeface.build.build import Order, build_engine
 from edgeface.calibration import draw, read_set, write_set
 from edgeface.calibration.feeds import calibration_ranges
-from edgeface.evaluation.datasets import find_faces
 from edgeface.errors import ArtifactError, BackendError, EdgefaceError
+from edgeface.evaluation.datasets import find_faces
 from edgeface.inference.detector import shipped_model
 from edgeface.quantization.quantize import quantize
-from edgeface.spec.recipe import Recipe
 from edgeface.runtime.open import open_backend
+from edgeface.spec.metadata import model_spec, passport_path
+from edgeface.spec.recipe import Recipe
 from tests.calibration.people import add_crowd
 
 pytestmark = pytest.mark.gpu

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.pipeline.demo_clip import make_demo_clip
-from edgeface.errors import EdgefaceError
-from edgeface.sources.nvdec import PACKAGES, open_video, surfaces
 from edgeface.cuda.context import Context, PinnedBuffer
 from edgeface.cuda.stream import Stream
+from edgeface.errors import EdgefaceError
+from edgeface.pipeline.demo_clip import make_demo_clip
+from edgeface.sources.nvdec import PACKAGES, open_video, surfaces
 
 pytestmark = pytest.mark.gpu
 

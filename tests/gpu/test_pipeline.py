@@ -14,22 +14,22 @@ import numpy as np
 import pytest
 
 from edgeface.api import FaceAnalyzer
-from edgeface.spec.metadata import detector_spec, model_spec
 from edgeface.bench.gpu_speed import gpu_cost
 from edgeface.build.build import Order, build_engine
-from edgeface.cuda.structs import ARGUMENTS
-from edgeface.imaging.portraits import demo_frames, portraits
-from edgeface.errors import BackendError, EdgefaceError
-from edgeface.inference.detector import shipped_model
-from edgeface.gpu.pipeline import STAGES, GpuPipeline
-from edgeface.gpu.analyzer import GpuAnalyzer, engine_parts
-from edgeface.gpu.device_frame import DeviceFrame, device_frame
-from edgeface.gpu.stages import Launcher, yuv_matrix
-from edgeface.spec.recipe import Recipe
+from edgeface.cuda.compile import compiled
 from edgeface.cuda.context import Context, DeviceBuffer, Kernels, PinnedBuffer
 from edgeface.cuda.stream import Stream
-from edgeface.cuda.compile import compiled
+from edgeface.cuda.structs import ARGUMENTS
 from edgeface.cuda.transfers import LAUNCH, NO_UPLOAD, ONE_COPY, one_copy_each
+from edgeface.errors import BackendError, EdgefaceError
+from edgeface.gpu.analyzer import GpuAnalyzer, engine_parts
+from edgeface.gpu.device_frame import DeviceFrame, device_frame
+from edgeface.gpu.pipeline import STAGES, GpuPipeline
+from edgeface.gpu.stages import Launcher, yuv_matrix
+from edgeface.imaging.portraits import demo_frames, portraits
+from edgeface.inference.detector import shipped_model
+from edgeface.spec.metadata import detector_spec, model_spec
+from edgeface.spec.recipe import Recipe
 from edgeface.types import Attributes, Faces
 
 pytestmark = pytest.mark.gpu

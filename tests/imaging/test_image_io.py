@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeface.imaging import image_io as images
 from edgeface.errors import ImageError, SinkError
+from edgeface.imaging import image_io as images
 from edgeface.imaging.image_io import decode_image, list_images, read_image, write_image
 from edgeface.types import Image
 

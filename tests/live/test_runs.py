@@ -14,14 +14,14 @@ import pytest
 from edgeface.api import FaceAnalyzer
 from edgeface.errors import SinkError
 from edgeface.inference.result import FrameResult
-from edgeface.tracking.fusion import TrackFuser
-from edgeface.pipeline.runner import run
 from edgeface.pipeline.run_stats import RunStats, RunSummary
+from edgeface.pipeline.runner import run
 from edgeface.sinks.base import ContextSink
 from edgeface.sinks.open import open_sink
 from edgeface.sources.base import Source, SourceOptions
-from edgeface.sources.open import open_source, open_sources
 from edgeface.sources.file import FileSource
+from edgeface.sources.open import open_source, open_sources
+from edgeface.tracking.fusion import TrackFuser
 from edgeface.tracking.iou import IouTracker
 from edgeface.tracking.kalman import KalmanTracker
 from edgeface.types import Attributes, Faces, Frame, Image

@@ -11,12 +11,12 @@ import pytest
 
 from edgeface.api import AttributeEstimator
 from edgeface.common.files import sha256_file
-from edgeface.evaluation.datasets import find_faces
 from edgeface.errors import ConfigError, DataError, SpecError
+from edgeface.evaluation.datasets import find_faces
 from edgeface.evaluation.labelled_crops import LabelledCrops, labelled_crops, thinned
 from edgeface.evaluation.metrics import Labels
-from edgeface.parity import CandidateParity, answers_of, compare
 from edgeface.inference.detector import shipped_model
+from edgeface.parity import CandidateParity, answers_of, compare
 from edgeface.runtime.open import open_backend
 from edgeface.spec.model import PrecisionSpec
 from tests.fixtures import tiny_spec, write_tiny_model

@@ -12,8 +12,8 @@ import pytest
 
 from edgeface.errors import ArtifactError, ConfigError, DataError
 from edgeface.parity import Budget
-from edgeface.parity.detector_parity import DetectorReport, compare_detectors, detector_failures, matches
 from edgeface.parity.detector_images import Pictures
+from edgeface.parity.detector_parity import DetectorReport, compare_detectors, detector_failures, matches
 from edgeface.types import Faces
 from tests.fixtures import picture, write_picture, write_tiny_detector
 from tests.parity.conftest import Perturb

@@ -12,8 +12,8 @@ import pytest
 
 from edgeface.evaluation.labelled_crops import LabelledCrops
 from edgeface.parity import ParityReport, compare, failures
-from edgeface.parity.svg import Bar, bars, histogram
 from edgeface.parity.page import page
+from edgeface.parity.svg import Bar, bars, histogram
 from edgeface.parity.text import tables
 from tests.parity.conftest import Perturb
 from tests.parity.test_attribute_parity import PALER

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.pipeline.demo_clip import _view, make_demo_clip
-from edgeface.imaging.portraits import demo_frames, portrait_paths, portraits
 from edgeface.errors import SinkError
 from edgeface.imaging.geometry import transform
+from edgeface.imaging.portraits import _view, demo_frames, portrait_paths, portraits
 from edgeface.inference.detector import FaceDetector
+from edgeface.pipeline.demo_clip import make_demo_clip
 from edgeface.sources.open import open_source
 
 

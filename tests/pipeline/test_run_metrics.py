@@ -14,11 +14,11 @@ import pytest
 
 from edgeface.cli.live_options import logging_events, privacy_options, serving_metrics
 from edgeface.errors import ConfigError, SinkError
-from edgeface.sources.frame_queue import Counters
 from edgeface.pipeline.prometheus import Family, Metrics, Sample, one, process_families
 from edgeface.pipeline.run_metrics import MetricsServer, run_metrics
 from edgeface.pipeline.run_stats import RunStats
 from edgeface.sinks.base import SinkCounters
+from edgeface.sources.frame_queue import Counters
 
 parser = pytest.importorskip("prometheus_client.parser", reason="prometheus-client is not installed (extra `dev`)")
 

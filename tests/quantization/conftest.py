@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeface.spec.metadata import model_spec
 from edgeface.export.onnx_export import proof_crops
 from edgeface.inference.detector import shipped_model
 from edgeface.quantization.ranges import Ranges, activation_ranges
 from edgeface.runtime.base import Feed
+from edgeface.spec.metadata import model_spec
 from edgeface.spec.model import MODEL_KEY
 from tests.fixtures import tiny_spec
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeface.quantization.bias_correction import mean_shift
-from edgeface.quantization.ranges import Ranges, activation_ranges
 from edgeface.quantization.quantize import quantize
+from edgeface.quantization.ranges import Ranges, activation_ranges
 from edgeface.runtime.base import Feed
 from edgeface.runtime.open import open_backend
 from tests.quantization.conftest import Graph

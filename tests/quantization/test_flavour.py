@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from edgeface.errors import BackendError, ConfigError
 from edgeface.doctor.model_info import model_info
-from edgeface.spec.precision import flavour_of, made_for_another, needs_simulation, precision_in, resolve_target
-from edgeface.quantization.ranges import Ranges
+from edgeface.errors import BackendError, ConfigError
 from edgeface.quantization.quantize import quantize
+from edgeface.quantization.ranges import Ranges
 from edgeface.runtime.open import open_backend
 from edgeface.spec.model import MODEL_KEY, DetectorSpec, PrecisionSpec
+from edgeface.spec.precision import flavour_of, made_for_another, needs_simulation, precision_in, resolve_target
 from tests.fixtures import tiny_spec, write_tiny_model
 
 Processor = Callable[..., None]

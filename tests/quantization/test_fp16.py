@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.spec.metadata import model_spec
 from edgeface.errors import ArtifactError, ConfigError
 from edgeface.quantization.quantize import quantize
 from edgeface.runtime.base import Feed
 from edgeface.runtime.open import open_backend
+from edgeface.spec.metadata import model_spec
 from tests.quantization.conftest import Graph
 
 onnx = pytest.importorskip("onnx", reason="the extra `quantize` is not installed")

@@ -8,9 +8,9 @@ import pytest
 
 from edgeface.errors import ArtifactError
 from edgeface.quantization.lint import RULES, Finding, lint
+from edgeface.quantization.quantize import quantize
 from edgeface.quantization.ranges import Ranges, activation_ranges
 from edgeface.quantization.tensorrt_compat import onnx_for_tensorrt
-from edgeface.quantization.quantize import quantize
 from edgeface.runtime.base import Feed
 from edgeface.runtime.open import open_backend
 from tests.quantization.conftest import Graph

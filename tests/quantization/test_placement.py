@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from edgeface.errors import ConfigError
-from edgeface.spec.precision import flavour_of
+from edgeface.quantization.canonicalise import prepare
 from edgeface.quantization.graph import GraphIndex, read_float_model
 from edgeface.quantization.placement import Plan, plan, quantisable_layers
-from edgeface.quantization.canonicalise import prepare
+from edgeface.spec.precision import flavour_of
 from tests.quantization.conftest import Graph
 
 

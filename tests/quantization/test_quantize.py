@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeface.spec.metadata import model_spec
 from edgeface.common.files import sha256_file
 from edgeface.errors import ArtifactError, ConfigError, SinkError, SpecError
-from edgeface.spec.precision import flavour_of
 from edgeface.quantization.qdq import activation_scale, weight_scales
-from edgeface.quantization.ranges import Ranges, activation_ranges
 from edgeface.quantization.quantize import quantize
+from edgeface.quantization.ranges import Ranges, activation_ranges
 from edgeface.runtime.base import Feed
 from edgeface.runtime.open import open_backend
+from edgeface.spec.metadata import model_spec
 from edgeface.spec.model import ModelSpec, PrecisionSpec
+from edgeface.spec.precision import flavour_of
 from tests.fixtures import convolutions, tiny_spec, write_tiny_model
 from tests.quantization.conftest import Graph
 

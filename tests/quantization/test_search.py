@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.spec.metadata import model_spec
 from edgeface.errors import ConfigError
+from edgeface.quantization.quantize import quantize
 from edgeface.quantization.ranges import Ranges, activation_ranges
 from edgeface.quantization.search import SearchResult, search
-from edgeface.quantization.quantize import quantize
 from edgeface.runtime.base import Feed
 from edgeface.runtime.open import open_backend
+from edgeface.spec.metadata import model_spec
 from tests.fixtures import convolutions
 from tests.quantization.conftest import Graph
 

@@ -16,8 +16,8 @@ import pytest
 
 from edgeface.errors import SinkError
 from edgeface.imaging.image_io import decode_image
-from edgeface.sinks.open import open_sink
 from edgeface.sinks.http import HttpSink
+from edgeface.sinks.open import open_sink
 from edgeface.types import Image
 from tests.pipeline.browser import browser, needs_chromium
 from tests.pipeline.clips import result

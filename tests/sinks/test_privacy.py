@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from edgeface.errors import ConfigError, SinkError
 from edgeface.imaging.image_io import read_image
-from edgeface.sinks.counts import AGE_BANDS, Counter, CountOptions, anonymous, band
 from edgeface.inference.result import FrameResult
-from edgeface.sinks.privacy import CountingSink, FaceBlur, PrivacyOptions, guarded, open_guarded, without_heads
 from edgeface.sinks.base import ContextSink
+from edgeface.sinks.counts import AGE_BANDS, Counter, CountOptions, anonymous, band
 from edgeface.sinks.file_sinks import JsonlSink
+from edgeface.sinks.privacy import CountingSink, FaceBlur, PrivacyOptions, guarded, open_guarded, without_heads
 from edgeface.sinks.queue import BoundedSink
 from edgeface.types import Frame
 from tests.pipeline.clips import a_face, result

@@ -11,9 +11,9 @@ import pytest
 
 from edgeface.errors import MissingDependencyError, SinkError
 from edgeface.sinks import reconnecting as sink_live
+from edgeface.sinks.display import has_windows
 from edgeface.sinks.open import open_sink
 from edgeface.sinks.queue import BoundedSink
-from edgeface.sinks.display import has_windows
 from edgeface.sinks.sink_uri import Given, redacted
 from edgeface.types import Image
 from tests.pipeline.clips import moving, result

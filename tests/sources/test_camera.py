@@ -10,8 +10,8 @@ import pytest
 
 from edgeface.errors import ConfigError, MissingDependencyError, SourceError
 from edgeface.sources.base import SourceOptions
-from edgeface.sources.open import open_source
 from edgeface.sources.camera import csi_command
+from edgeface.sources.open import open_source
 
 OPTIONS = SourceOptions(stall_s=0.5, backoff_s=(0.05, 0.1), give_up_s=1.5)
 GSTREAMER = """#!{python}

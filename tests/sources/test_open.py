@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from edgeface.errors import ConfigError, ImageError, SourceError
 from edgeface.sources.base import SourceOptions
-from edgeface.sources.source_uri import is_local, public_name
-from edgeface.sources.open import open_source, open_sources
 from edgeface.sources.file import ImageSource, _growing
+from edgeface.sources.open import open_source, open_sources
+from edgeface.sources.source_uri import is_local, public_name
 from tests.fixtures import picture, write_picture
 from tests.pipeline.clips import moving, quarters, write_clip
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from edgeface.common.files import atomic_path, sha256_file
-from edgeface.spec.metadata import detector_spec, model_spec, onnx_metadata
 from edgeface.errors import ArtifactError, SinkError, SpecError
+from edgeface.spec.metadata import detector_spec, model_spec, onnx_metadata
 from edgeface.spec.model import DETECTOR_KEY, MODEL_KEY, DetectorSpec
 from tests.spec.test_model import SPEC
 

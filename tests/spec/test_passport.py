@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeface.spec.metadata import detector_spec, model_spec, onnx_metadata, passport_path
 from edgeface.common.files import sha256_file
 from edgeface.errors import ArtifactError
-from edgeface.spec.passport import Passport, check_passport, cpu_identity, differences, load_passport
 from edgeface.runtime.open import open_backend
+from edgeface.spec.metadata import detector_spec, model_spec, onnx_metadata, passport_path
+from edgeface.spec.passport import Passport, check_passport, cpu_identity, differences, load_passport
 from tests.fixtures import SIZE, tiny_spec, write_tiny_model
 
 ORIN = {"gpu": "Orin", "compute_capability": "8.7", "tensorrt": "10.3.0"}

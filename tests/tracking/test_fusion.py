@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from edgeface.api import FaceAnalyzer
 from edgeface.errors import ConfigError
 from edgeface.inference.result import faces_from
-from edgeface.tracking.fusion import FusionOptions, Plan, TrackFuser
-from edgeface.tracking.posterior import PosteriorOptions
 from edgeface.pipeline.runner import run
 from edgeface.sources.open import open_source
-from edgeface.tracking.kalman import KalmanTracker
 from edgeface.spec.model import default_heads
+from edgeface.tracking.fusion import FusionOptions, Plan, TrackFuser
+from edgeface.tracking.kalman import KalmanTracker
+from edgeface.tracking.posterior import PosteriorOptions
 from edgeface.types import Attributes, Faces, Frame, Fused, Image, Tracks
 from tests.fixtures import picture, tiny_detector, tiny_model, tiny_spec  # noqa: F401
 from tests.pipeline.clips import write_clip

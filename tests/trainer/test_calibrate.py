@@ -15,9 +15,9 @@ from edgeface.evaluation.metrics import AGE_INTERVALS, Labels, age_interval, rec
 from edgeface.evaluation.reliability import age_coverage
 from edgeface.types import Attributes
 from tests.trainer.calibrated import calibrated, softmax
-from trainer.models.calibration_values import Calibration
 from trainer.calibrate import adjusted, fit_age_temperature, fit_answers
 from trainer.config import Config
+from trainer.models.calibration_values import Calibration
 
 COUNT = 4000
 NOTHING = Labels(np.full(COUNT, np.nan), np.full(COUNT, -1), np.full(COUNT, -1), np.full(COUNT, -1))

@@ -14,12 +14,12 @@ import torch.nn.functional as F  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from tests.conftest import ROOT  # noqa: E402
-from trainer.objective.age_losses import AGE_LOSSES, age_loss  # noqa: E402
 from trainer.config import Config  # noqa: E402
-from trainer.models.heads import AGE_HEADS, Answer, Head  # noqa: E402
-from trainer.objective.losses import Targets, check, task_losses  # noqa: E402
 from trainer.models import BACKBONES, Backbone, build_net  # noqa: E402
 from trainer.models.backbone import ConvBn  # noqa: E402
+from trainer.models.heads import AGE_HEADS, Answer, Head  # noqa: E402
+from trainer.objective.age_losses import AGE_LOSSES, age_loss  # noqa: E402
+from trainer.objective.losses import Targets, check, task_losses  # noqa: E402
 
 
 def shown() -> dict[str, Any]:

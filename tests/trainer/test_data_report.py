@@ -12,14 +12,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
-from edgeface.evaluation.datasets import fold_of  # noqa: E402
 from edgeface.errors import ConfigError  # noqa: E402
+from edgeface.evaluation.datasets import fold_of  # noqa: E402
 from edgeface.types import Attributes  # noqa: E402
 from tests.fixtures import tiny_detector  # noqa: E402, F401
 from trainer import train  # noqa: E402
 from trainer.config import Config  # noqa: E402
 from trainer.data.samples import load_samples  # noqa: E402
-from trainer.data_report.findings import odd_labels, write_data_report  # noqa: E402
+from trainer.data_report.findings import odd_labels  # noqa: E402
+from trainer.data_report.write_report import write_data_report  # noqa: E402
 
 
 def stamp(fold: int, number: int) -> str:

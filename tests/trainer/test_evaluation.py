@@ -16,8 +16,8 @@ from edgeface.evaluation.metrics import Answers, Labels
 from edgeface.spec.model import GENDERS, ModelSpec
 from edgeface.types import Attributes
 from tests.fixtures import SIZE, tiny_spec
-from trainer.evaluation.fairness import FEWEST, differences, fairness, spread
 from trainer.evaluation.calibration_metrics import honesty
+from trainer.evaluation.fairness import FEWEST, differences, fairness, spread
 from trainer.evaluation.judge import judge
 from trainer.evaluation.robustness import CAUSES, STRENGTHS, distorted
 from trainer.evaluation.scores import age_group, age_group_chances, age_scores, auc, class_scores, harmonic_score

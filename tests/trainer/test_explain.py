@@ -17,11 +17,11 @@ from edgeface.explain.explainer import Explainer, HeadMap  # noqa: E402
 from edgeface.export.onnx_export import export_onnx, proof_crops  # noqa: E402
 from edgeface.imaging.image_io import read_image  # noqa: E402
 from tests.fixtures import tiny_detector, write_picture  # noqa: E402, F401
-from trainer.models.calibration_values import Calibration  # noqa: E402
 from trainer.config import Config  # noqa: E402
 from trainer.explain import explain, explain_pictures  # noqa: E402
 from trainer.models import AttributeNet, build_net  # noqa: E402
 from trainer.models.attention import MultiHeadAttention  # noqa: E402
+from trainer.models.calibration_values import Calibration  # noqa: E402
 from trainer.models.program import save_program, spec_of  # noqa: E402
 
 CROP = proof_crops(64)[5]

@@ -15,15 +15,15 @@ torch = pytest.importorskip("torch", reason="torch is not installed (extra `trai
 from typer.testing import CliRunner  # noqa: E402
 
 from edgeface.errors import DataError  # noqa: E402
-from edgeface.imaging.image_io import decode_image  # noqa: E402
 from edgeface.evaluation.metrics import AGE_INTERVALS  # noqa: E402
+from edgeface.imaging.image_io import decode_image  # noqa: E402
 from tests.fixtures import tiny_detector  # noqa: E402, F401
 from tests.trainer.people import make_people  # noqa: E402
 from trainer.__main__ import app  # noqa: E402
 from trainer.config import load_config  # noqa: E402
-from trainer.data.samples import load_samples  # noqa: E402
 from trainer.data.manifest import open_manifest  # noqa: E402
 from trainer.data.morphs import MANIFEST, SIDE, ZIP, morph, pairs  # noqa: E402
+from trainer.data.samples import load_samples  # noqa: E402
 
 
 def recipe_of(tmp_path: Path, detector: Path) -> Path:

@@ -17,8 +17,8 @@ from edgeface.errors import ConfigError  # noqa: E402
 from trainer.config import Config  # noqa: E402
 from trainer.data.samples import Samples  # noqa: E402
 from trainer.log import Log  # noqa: E402
-from trainer.objective.losses import Targets  # noqa: E402
 from trainer.models import build_net  # noqa: E402
+from trainer.objective.losses import Targets  # noqa: E402
 from trainer.pretrain import Pairs, age_pairs, check, contrastive_loss, pretrain_backbone, view_pairs  # noqa: E402
 
 CONFIG = Config(

@@ -19,8 +19,8 @@ from tests.fixtures import write_tiny_detector  # noqa: E402
 from tests.trainer.people import make_fairface, make_people  # noqa: E402
 from trainer.config import Config, load_config  # noqa: E402
 from trainer.explain import explain  # noqa: E402
-from trainer.models.heads import Answer  # noqa: E402
 from trainer.models import AttributeNet, load_net  # noqa: E402
+from trainer.models.heads import Answer  # noqa: E402
 from trainer.train import export_checkpoint, fit  # noqa: E402
 
 FOLDER = ROOT / "trainer" / "recipes"

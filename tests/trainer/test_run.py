@@ -15,14 +15,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
-from edgeface.spec.metadata import model_spec  # noqa: E402
 from edgeface.errors import ArtifactError, ConfigError, DataError, SinkError  # noqa: E402
 from edgeface.export.onnx_export import export_onnx, load_program, proof_crops  # noqa: E402
 from edgeface.runtime.open import open_backend  # noqa: E402
+from edgeface.spec.metadata import model_spec  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from tests.fixtures import tiny_detector  # noqa: E402, F401
 from tests.trainer.people import make_fairface, make_people  # noqa: E402
-from trainer import checkpoint, compute_device as machine, train  # noqa: E402
+from trainer import checkpoint, train  # noqa: E402
+from trainer import compute_device as machine  # noqa: E402
 from trainer.config import Config, load_config  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -116,8 +117,8 @@ def _run_until_killed(config: Config) -> subprocess.CompletedProcess[str]:
     """Train in a process that the kernel kills at the second step of the third epoch."""
     program = f"""
 import os, signal
-from trainer import train
-from trainer.config import load_config
+from trainer import train  # noqa: E402
+from trainer.config import load_config  # noqa: E402
 step = train.Run.step
 def deadly(run, *rest):
     if run.epoch == 2 and run.schedule.done % run.schedule.steps == 1:

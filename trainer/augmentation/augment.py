@@ -1,6 +1,7 @@
 """Strong augmentation of a batch of crops on the device that trains, with parameters of its own for every crop.
 
-The parameters are drawn on the host, one row of uniform numbers a crop; ``trainer.augmentation.ops`` carries them out. So a
+The parameters are drawn on the host, one row of uniform numbers a crop; ``trainer.augmentation.ops`` carries them out.
+So a
 GPU is fed without waiting for CPU cores, and processes that share a batch draw the batch's rows together and each use
 their own.
 """

@@ -105,8 +105,8 @@ def calibrate(
     fewest years. What is exported from it then answers calibrated. Prints the calibration and, of a fit, the figures
     before and after as JSON.
     """
-    from edgeface.evaluation import datasets
     from edgeface.common.console import say_json
+    from edgeface.evaluation import datasets
     from trainer.evaluation.evaluation_data import find_sets
     from trainer.evaluation.recalibrate import adjust_calibration, recalibrate, take_calibration
 
@@ -135,8 +135,8 @@ def _judged(
     threads: int,
 ) -> dict[str, Any]:
     """The report's values, as ``trainer.reporting.write_report`` takes them."""
-    from edgeface.evaluation import datasets
     from edgeface.common.files import sha256_file
+    from edgeface.evaluation import datasets
     from trainer.evaluation.artefacts import names_of, open_artefact
     from trainer.evaluation.evaluation_data import find_sets
 

@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.common.files import atomic_path, sha256_file
-from edgeface.evaluation.datasets import FaceSet
 from edgeface.errors import ImageError
-from edgeface.imaging.image_io import decode_image
+from edgeface.evaluation.datasets import FaceSet
 from edgeface.evaluation.precropped import Detector, chip_crop
+from edgeface.imaging.image_io import decode_image
 from edgeface.spec.model import AlignmentSpec
 
 _CHUNK = 256

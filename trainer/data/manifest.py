@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from edgeface.evaluation.datasets import FOLDS, FaceSet, LabelledFace, fold_of
 from edgeface.errors import DataError
+from edgeface.evaluation.datasets import FOLDS, FaceSet, LabelledFace, fold_of
 from edgeface.evaluation.metrics import AGE_INTERVALS
 from edgeface.spec.model import GENDERS, RACES
 

@@ -47,7 +47,8 @@ def write_morphs(
 ) -> Path:
     """Write ``count`` pictures, JPEG ``SIDE`` px, of the recipe's training pictures into ``out``; returns the manifest.
 
-    The manifest (``trainer.data.manifest``) has their folds and no labels. The same seed and data give the same files, and
+    The manifest (``trainer.data.manifest``) has their folds and no labels. The same seed and data give the same files,
+    and
     other seeds other names, so that several sets go together. ``even_ages`` is that of ``pairs``. Raises ``DataError``
     where no fold has two faces.
     """

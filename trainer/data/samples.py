@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 
 from edgeface.common.files import sha256_file
-from edgeface.evaluation.datasets import FaceSet, LabelledFace, find_faces, in_folds
 from edgeface.errors import DataError
+from edgeface.evaluation.datasets import FaceSet, LabelledFace, find_faces, in_folds
 from edgeface.evaluation.metrics import AGE_INTERVALS, Labels
 from edgeface.inference.detector import FaceDetector, shipped_model
 from edgeface.runtime.base import REFERENCE_RUNTIME
 from trainer.config import Config
 from trainer.data.crop_cache import Crops, Cut, Progress, Stack, cached_crops, cached_masks
-from trainer.objective.losses import Targets
 from trainer.data.manifest import IntervalFace, open_manifest
+from trainer.objective.losses import Targets
 
 SOURCES = ("utkface", "fairface", "manifest")
 NO_FOLD = -1

@@ -1,0 +1,1 @@
+"""A report on training data: near-duplicates, odd labels, faults."""

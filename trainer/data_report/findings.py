@@ -7,23 +7,19 @@ in other clothes (cropped, re-encoded, under another date) are listed in ``near-
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.common.files import atomic_path
 from edgeface.calibration.images import HELD_OUT, LOOK_ALIKE_LEVELS, fold_thumbnails, nearest
 from edgeface.evaluation.datasets import FOLDS, FaceSet
 from edgeface.evaluation.metrics import AGE_BANDS
 from edgeface.spec.model import GENDERS, RACES
 from edgeface.types import Attributes
-from trainer.config import Config
-from trainer.data.samples import SOURCES, Samples, bare_name, face_sets, load_samples
+from trainer.data.samples import SOURCES, Samples, bare_name
 
 TEST_FOLDS = HELD_OUT[:2]
 SHOWN = 48
@@ -66,35 +62,6 @@ class DataReport:
     missed: dict[str, int]
     look_alikes: list[LookAlike]
     odd: dict[str, list[Oddity]]
-
-
-def write_data_report(config: Config, out: Path, model: Path | None = None) -> Path:
-    """Write ``data.html``, ``data.json`` and ``near-duplicates.txt`` into ``out``; returns the page's path.
-
-    ``model`` is a checkpoint whose disagreements with the labels are shown; without one only extreme ages are. Its
-    crops have to be cut as the recipe's are.
-    """
-    from trainer.data_report.data_page import page
-    from trainer.log import Log
-
-    with Log(out, resume=True, board=False) as log, log.bar("pictures") as advance:
-        loaded = load_samples(config, advance)
-        look_alikes = find_look_alikes(face_sets(config))
-    answers = None if model is None else _answers(model, config, loaded.samples)
-    report = DataReport(
-        counts={
-            source: _counts(loaded.samples, code) for code, source in enumerate(SOURCES) if source in loaded.missed
-        },
-        malformed=loaded.skipped,
-        unreadable=loaded.unreadable,
-        missed=loaded.missed,
-        look_alikes=look_alikes,
-        odd=odd_labels(loaded.samples, answers),
-    )
-    _write(out / "data.json", json.dumps(asdict(report), indent=1) + "\n")
-    _write(out / "near-duplicates.txt", exclude_list(look_alikes))
-    _write(out / "data.html", page(report, loaded.samples))
-    return out / "data.html"
 
 
 def find_look_alikes(sets: dict[str, list[FaceSet]]) -> list[LookAlike]:
@@ -181,7 +148,7 @@ def _oddity(samples: Samples, row: int, said: str, answer: str, amount: float) -
     return Oddity(source, str(samples.name[row]), int(samples.fold[row]), said, answer, round(float(amount), 3))
 
 
-def _counts(samples: Samples, source: int) -> dict[str, dict[str, int]]:
+def counts_by_group(samples: Samples, source: int) -> dict[str, dict[str, int]]:
     rows = np.flatnonzero(samples.source == source)
     labels = samples.labels(rows)
     axes: dict[str, tuple[NDArray[Any], Sequence[str]]] = {
@@ -195,24 +162,3 @@ def _counts(samples: Samples, source: int) -> dict[str, dict[str, int]]:
         | ({"unknown": int(np.sum(codes < 0))} if (codes < 0).any() else {})
         for axis, (codes, names) in axes.items()
     }
-
-
-def _answers(model: Path, config: Config, samples: Samples) -> Attributes:
-    """What a checkpoint says of every crop. Raises ``ConfigError`` where its crops are cut another way."""
-    from edgeface.errors import ConfigError
-    from trainer.models.predictions import attributes_of
-    from trainer.compute_device import pick_device
-    from trainer.models import load_net
-
-    net, trained = load_net(model, pick_device(config.device))
-    if (trained.input_size, trained.alignment) != (config.input_size, config.alignment):
-        raise ConfigError(
-            f"`{model}` sees crops of {trained.input_size} px with eyes {trained.eye_distance} apart, the recipe cuts "
-            f"{config.input_size} px and {config.eye_distance}; give the report the model's recipe"
-        )
-    return attributes_of(net, np.asarray(samples.pixels), pick_device(config.device))
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

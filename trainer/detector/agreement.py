@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.spec.metadata import detector_spec
 from edgeface.errors import ArtifactError
-from edgeface.inference.detector import FaceDetector
 from edgeface.imaging.postprocess import iou_matrix
+from edgeface.inference.detector import FaceDetector
 from edgeface.runtime.open import open_backend
+from edgeface.spec.metadata import detector_spec
 from edgeface.types import Faces, Floats, Image
 from trainer.detector import sources
 from trainer.detector.consensus import steady_landmarks
-from trainer.detector.training_images import TEACHER_FILE
 from trainer.detector.teacher import FACE_SCORE, MIN_FACE_PX, Teacher
+from trainer.detector.training_images import TEACHER_FILE
 
 MATCH_IOU = 0.5
 MOVED_PX = (5, 3)  # right and down: how far a picture is moved for the teacher's second look

@@ -15,8 +15,8 @@ from edgeface.runtime.open import open_backend
 from edgeface.spec.model import DETECTOR_KEY, DetectorSpec
 from trainer.detector import sources
 from trainer.detector.config import Recipe
-from trainer.detector.network import OUTPUTS, STRIDES, Detector, ExportedDetector, parameter_count
 from trainer.detector.fit import CHECKPOINT, load_model
+from trainer.detector.network import OUTPUTS, STRIDES, Detector, ExportedDetector, parameter_count
 
 OPSET = 17  # TensorRT 8.6 reads no newer one
 TOLERANCE = 2e-3  # absolute, of scores and of distances in strides

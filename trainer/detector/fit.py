@@ -16,9 +16,9 @@ from torch import nn
 
 from edgeface.errors import ConfigError, DataError
 from trainer.detector.config import Recipe
-from trainer.detector.training_images import batches
 from trainer.detector.detector_losses import detector_loss
 from trainer.detector.network import Detector, parameter_count
+from trainer.detector.training_images import batches
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
 _SHAPE_SETTINGS = ("stem", "widths", "blocks", "neck")

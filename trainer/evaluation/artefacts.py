@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgeface.errors import ArtifactError, ConfigError
 from edgeface.spec.model import ModelSpec
 from edgeface.types import Attributes
+from trainer.models.predictions import filled
 
 _BATCH = 64
 
@@ -96,9 +97,3 @@ class ProgramEstimator:
         if not parts:
             return Attributes.empty()
         return filled(dict(zip(names, (np.concatenate(column) for column in zip(*parts)))), len(crops))
-
-
-def filled(answers: dict[str, NDArray[Any]], count: int) -> Attributes:
-    """Attributes of ``count`` faces from the outputs that there are, NaN for absent heads."""
-    shapes = {"age": (), "age_std": (), "gender": (2,), "race": (5,)}
-    return Attributes(**{name: answers.get(name, np.full((count, *rest), np.nan)) for name, rest in shapes.items()})

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgeface.evaluation.datasets import FOLDS, FaceSet, find_faces, in_folds
 from edgeface.errors import DataError
+from edgeface.evaluation.datasets import FOLDS, FaceSet, find_faces, in_folds
 from edgeface.evaluation.labelled_crops import LabelledCrops, Progress, labelled_crops, thinned
 from edgeface.evaluation.precropped import Detector
 from edgeface.spec.model import AlignmentSpec, ModelSpec

@@ -12,8 +12,8 @@ from edgeface.evaluation.labelled_crops import LabelledCrops
 from edgeface.evaluation.metrics import Answers, Labels, summary
 from edgeface.types import Attributes
 from trainer.evaluation.artefacts import Estimator
-from trainer.evaluation.fairness import fairness
 from trainer.evaluation.calibration_metrics import honesty
+from trainer.evaluation.fairness import fairness
 from trainer.evaluation.robustness import CAUSES, STRENGTHS, distorted
 from trainer.evaluation.scores import scores
 

@@ -10,19 +10,19 @@ import numpy as np
 import torch
 
 from edgeface.common.files import atomic_path
-from edgeface.spec.metadata import model_spec
 from edgeface.errors import ConfigError
 from edgeface.evaluation.metrics import Labels
 from edgeface.evaluation.precropped import Detector
+from edgeface.spec.metadata import model_spec
 from edgeface.types import Attributes
 from trainer import checkpoint as checkpoints
-from trainer.models.calibration_values import Calibration
 from trainer.calibrate import adjusted, fit_network
-from trainer.models.predictions import attributes_of
 from trainer.evaluation.artefacts import CheckpointEstimator
 from trainer.evaluation.evaluation_data import JudgedSet
 from trainer.evaluation.judge import figures, plain
 from trainer.models import load_twin
+from trainer.models.calibration_values import Calibration
+from trainer.models.predictions import attributes_of
 
 _SOME = 512
 """Crops on which an exported twin's batch normalisations are measured."""

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from edgeface.errors import ConfigError
 from edgeface.spec.model import RACES, HeadSpec, default_heads
-from trainer.models.calibration_values import Calibration
 from trainer.config import Config
+from trainer.models.calibration_values import Calibration
 
 AGE_BINS = 101
 """One bin per year, 0 … 99, and the last for 100 years and more (UTKFace has 40 such faces, most labels wrong)."""

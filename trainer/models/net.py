@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from edgeface.errors import ConfigError
-from trainer.models.calibration_values import Calibration
 from trainer.config import Config
-from trainer.models.heads import make_head
 from trainer.models.attention import ATTENTION
 from trainer.models.backbone import Backbone, MakeBackbone, MeanPool, Normalise
+from trainer.models.calibration_values import Calibration
 from trainer.models.compact import compact
 from trainer.models.decoder import MaskDecoder
+from trainer.models.heads import make_head
 from trainer.models.plain import plain, plain_bn, vgg
 from trainer.models.vision import VISION
 

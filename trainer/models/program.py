@@ -14,10 +14,10 @@ from torch import nn
 
 from edgeface.common.files import atomic_path
 from edgeface.spec.model import MODEL_KEY, ModelSpec
-from trainer.models.calibration_values import Calibration
 from trainer.config import Config
-from trainer.models.heads import Answer, spec_heads
 from trainer.models import only_trains
+from trainer.models.calibration_values import Calibration
+from trainer.models.heads import Answer, spec_heads
 from trainer.models.uncertainty import Ensemble
 
 FOLD_RULE = {

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from edgeface.errors import ConfigError
+from trainer.models import AttributeNet
 from trainer.models.calibration_values import Calibration
 from trainer.models.heads import Answer
-from trainer.models import AttributeNet
 
 
 class Mixture(NamedTuple):

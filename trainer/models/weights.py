@@ -13,8 +13,8 @@ from torch import Tensor
 
 from edgeface.errors import ArtifactError, ConfigError, MissingDependencyError
 from trainer import config_file as recipe
-from trainer.models.calibration_values import Calibration
 from trainer.config import Config
+from trainer.models.calibration_values import Calibration
 from trainer.models.folded import measure_norms, onnx_weights, unfolded
 from trainer.models.net import AttributeNet, build_net, only_trains
 from trainer.models.vision import imagenet_state, resized_positions

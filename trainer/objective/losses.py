@@ -20,8 +20,8 @@ from torch import Tensor
 
 from edgeface.errors import ConfigError
 from edgeface.spec.model import RACES
-from trainer.objective.age_losses import AGE_LOSSES, AgeLoss
 from trainer.config import Config
+from trainer.objective.age_losses import AGE_LOSSES, AgeLoss
 
 _FEWEST_OF_A_GROUP = 2
 """Rows of a group in a batch from which on its mean loss says something about the group."""

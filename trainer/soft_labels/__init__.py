@@ -1,0 +1,1 @@
+"""Soft labels from other networks: embeddings, probes, distillation."""

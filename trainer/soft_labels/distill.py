@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgeface.errors import ConfigError
-from trainer.objective.age_losses import AGE_LOSSES, age_class_starts
 from trainer.augmentation.ops import to_bytes
-from trainer.config import Config
-from trainer.models.heads import gender_logits, ordered_probabilities
 from trainer.compute_device import autocast, pick_amp
+from trainer.config import Config
 from trainer.models import AttributeNet, Logits, load_net
+from trainer.models.heads import gender_logits, ordered_probabilities
+from trainer.objective.age_losses import AGE_LOSSES, age_class_starts
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""Embeddings of labelled pictures by networks that others trained, for ``trainer.soft_labels.probe``: an ONNX file, or dlib's.
+"""Embeddings of labelled pictures by networks that others trained, for ``trainer.soft_labels.probe``: an ONNX file, or
+dlib's.
 
 Such networks see the whole picture, cut it their own way, or take aligned crops, which a recipe's settings describe.
 """
@@ -16,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.evaluation.datasets import FaceSet, in_folds
 from edgeface.errors import ArtifactError, ImageError, MissingDependencyError
+from edgeface.evaluation.datasets import FaceSet, in_folds
 from edgeface.imaging.image_io import decode_image
 from edgeface.runtime.open import open_backend
 from trainer.config import Config

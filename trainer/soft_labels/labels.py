@@ -27,8 +27,8 @@ from edgeface.errors import ConfigError, DataError
 from edgeface.spec.model import RACES
 from trainer.config import Config
 from trainer.data.samples import Samples, bare_name
-from trainer.soft_labels.distill import distillation_loss, softened
 from trainer.models.heads import AGE_BINS
+from trainer.soft_labels.distill import distillation_loss, softened
 
 EMBEDDING = "embedding"
 _WIDTHS = {"age": AGE_BINS, "gender": 2, "race": len(RACES)}

@@ -17,14 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgeface.evaluation import metrics
 from edgeface.errors import DataError
+from edgeface.evaluation import metrics
 from edgeface.spec.model import RACES
 from trainer.config import Config
 from trainer.data.samples import SOURCES, Samples, load_samples
+from trainer.models.heads import make_head
 from trainer.models.predictions import filled
 from trainer.objective.gradients import backward
-from trainer.models.heads import make_head
 from trainer.objective.losses import Targets, task_losses
 from trainer.soft_labels.labels import EMBEDDING, SoftLabels, stem
 

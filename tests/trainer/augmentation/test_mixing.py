@@ -8,9 +8,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
+from trainer.augmentation.mixing import mixed  # noqa: E402
 from trainer.config import Config  # noqa: E402
 from trainer.objective.losses import Targets  # noqa: E402
-from trainer.augmentation.mixing import mixed  # noqa: E402
 
 COUNT = 8
 

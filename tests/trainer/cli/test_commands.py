@@ -13,20 +13,20 @@ from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
-from edgeface.spec.metadata import model_spec  # noqa: E402
 from edgeface.errors import ArtifactError, ConfigError, DataError  # noqa: E402
 from edgeface.export.onnx_export import export_onnx  # noqa: E402
+from edgeface.spec.metadata import model_spec  # noqa: E402
 from tests.fixtures import tiny_detector, tiny_model  # noqa: E402, F401
 from tests.trainer.calibrated import calibrated, softmax  # noqa: E402
 from tests.trainer.people import make_fairface, make_people  # noqa: E402
 from trainer.cli import commands  # noqa: E402
-from trainer.models.calibration_values import Calibration  # noqa: E402
 from trainer.config import Config  # noqa: E402
-from trainer.models.predictions import age_logits_of, attributes_of  # noqa: E402
 from trainer.evaluation.artefacts import names_of, open_artefact  # noqa: E402
 from trainer.evaluation.evaluation_data import find_sets  # noqa: E402
 from trainer.evaluation.recalibrate import recalibrate, take_calibration  # noqa: E402
 from trainer.models import build_net  # noqa: E402
+from trainer.models.calibration_values import Calibration  # noqa: E402
+from trainer.models.predictions import age_logits_of, attributes_of  # noqa: E402
 from trainer.models.program import save_program, spec_of  # noqa: E402
 
 SMALL = Config(stem=4, widths=(8, 8), depths=(1, 1), input_size=32, validation_folds=(2,))

@@ -10,8 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
-from edgeface.evaluation.datasets import open_faces  # noqa: E402
 from edgeface.errors import DataError  # noqa: E402
+from edgeface.evaluation.datasets import open_faces  # noqa: E402
 from edgeface.imaging.preprocess import centre_crop  # noqa: E402
 from edgeface.types import Faces, Image  # noqa: E402
 from tests.fixtures import tiny_detector  # noqa: E402, F401

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeface.evaluation.datasets import fold_of
 from edgeface.errors import DataError
+from edgeface.evaluation.datasets import fold_of
 from trainer.data.manifest import IntervalFace, open_manifest
 
 

@@ -14,9 +14,9 @@ from edgeface.imaging.image_io import read_image
 from edgeface.types import Image
 from tests.conftest import ROOT
 from trainer.detector.consensus import steady_landmarks
-from trainer.detector.training_images import TEACHER_FILE
 from trainer.detector.marked import moved
 from trainer.detector.teacher import Teacher
+from trainer.detector.training_images import TEACHER_FILE
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,15 @@ torch = pytest.importorskip("torch", reason="torch is not installed (extra `trai
 from edgeface.errors import ConfigError, DataError  # noqa: E402
 from edgeface.imaging.postprocess import anchors, decode_detector, nms  # noqa: E402
 from edgeface.types import Faces  # noqa: E402
+from trainer.detector.agreement import Agreement, Answer, agreement, compare  # noqa: E402
 from trainer.detector.compose import Composer  # noqa: E402
 from trainer.detector.config import Recipe, load_recipe  # noqa: E402
-from trainer.detector.agreement import Agreement, Answer, agreement, compare  # noqa: E402
 from trainer.detector.detector_losses import detector_loss, eiou_loss, quality_focal_loss  # noqa: E402
+from trainer.detector.fit import fit, learning_rate, load_checkpoint  # noqa: E402
 from trainer.detector.marked import Marked, MarkedPictures  # noqa: E402
 from trainer.detector.network import STRIDES, Detector, ExportedDetector, parameter_count  # noqa: E402
 from trainer.detector.paste import paste  # noqa: E402
 from trainer.detector.teacher import DenseFaces, targets  # noqa: E402
-from trainer.detector.fit import fit, learning_rate, load_checkpoint  # noqa: E402
 
 TINY = Recipe(crop_px=64, stem=8, widths=(8, 16, 16, 16), blocks=(0, 1, 0, 0), neck=16)
 FACE = np.array([12.0, 16.0, 44.0, 56.0], np.float32)

@@ -11,17 +11,19 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
-from edgeface.spec.metadata import detector_spec  # noqa: E402
 from edgeface.errors import ConfigError, ExportError  # noqa: E402
 from edgeface.inference.detector import FaceDetector  # noqa: E402
+from edgeface.spec.metadata import detector_spec  # noqa: E402
 from edgeface.types import Faces  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from trainer.detector import __main__ as cli  # noqa: E402
-from trainer.detector import training_images as data, sources, fit as train  # noqa: E402
+from trainer.detector import fit as train  # noqa: E402
+from trainer.detector import sources  # noqa: E402
+from trainer.detector import training_images as data  # noqa: E402
 from trainer.detector.config import Recipe, load_recipe  # noqa: E402
 from trainer.detector.detector_export import export, proof_batches, prove  # noqa: E402
-from trainer.detector.network import Detector  # noqa: E402
 from trainer.detector.fit import fit, load_checkpoint, load_model  # noqa: E402
+from trainer.detector.network import Detector  # noqa: E402
 
 SMOKE = ROOT / "trainer" / "detector" / "smoke.toml"
 

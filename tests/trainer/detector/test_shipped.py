@@ -8,13 +8,13 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
-from edgeface.spec.metadata import detector_spec
 from edgeface.inference.detector import FaceDetector, shipped_model
+from edgeface.spec.metadata import detector_spec
 from edgeface.types import Image
 from trainer.detector import sources
-from trainer.detector.training_images import TEACHER_FILE
 from trainer.detector.agreement import Answer, agreement, answer_of
 from trainer.detector.teacher import Teacher
+from trainer.detector.training_images import TEACHER_FILE
 
 
 def test_shipped_detector_keeps_its_budget() -> None:

@@ -12,12 +12,22 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
 from edgeface.errors import ConfigError  # noqa: E402
-from trainer.models.calibration_values import Calibration  # noqa: E402
 from trainer.config import Config, load_config  # noqa: E402
-from trainer.models.heads import AGE_BINS, AGE_HEADS, GENDER_HEADS, Answer, CoralLayer, age_answer, gender_logits, group_middles, spec_heads  # noqa: E402
 from trainer.models import BACKBONES, AttributeNet, Logits, build_net  # noqa: E402
 from trainer.models.attention import MultiHeadAttention  # noqa: E402
 from trainer.models.backbone import Normalise  # noqa: E402
+from trainer.models.calibration_values import Calibration  # noqa: E402
+from trainer.models.heads import (  # noqa: E402
+    AGE_BINS,
+    AGE_HEADS,
+    GENDER_HEADS,
+    Answer,
+    CoralLayer,
+    age_answer,
+    gender_logits,
+    group_middles,
+    spec_heads,
+)
 
 SMALL = Config(input_size=48, stem=8, widths=(16, 32), depths=(1, 1))
 SMALLEST = {"inception_v3": 75}

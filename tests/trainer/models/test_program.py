@@ -15,10 +15,10 @@ torch = pytest.importorskip("torch", reason="torch is not installed (extra `trai
 from edgeface.export.onnx_export import export_onnx, proof_crops  # noqa: E402
 from edgeface.inference.attributes import AttributeEstimator  # noqa: E402
 from edgeface.quantization.lint import lint  # noqa: E402
-from trainer.models.calibration_values import Calibration  # noqa: E402
 from trainer.config import Config  # noqa: E402
-from trainer.models.heads import Answer  # noqa: E402
 from trainer.models import AttributeNet, build_net  # noqa: E402
+from trainer.models.calibration_values import Calibration  # noqa: E402
+from trainer.models.heads import Answer  # noqa: E402
 from trainer.models.program import save_program, spec_of  # noqa: E402
 from trainer.models.uncertainty import Ensemble  # noqa: E402
 

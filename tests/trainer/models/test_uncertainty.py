@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
 from edgeface.errors import ConfigError  # noqa: E402
-from trainer.models.calibration_values import Calibration  # noqa: E402
 from trainer.config import Config  # noqa: E402
-from trainer.models.heads import Answer  # noqa: E402
 from trainer.models import AttributeNet, build_net  # noqa: E402
+from trainer.models.calibration_values import Calibration  # noqa: E402
+from trainer.models.heads import Answer  # noqa: E402
 from trainer.models.uncertainty import Ensemble, mc_dropout, mixture_of  # noqa: E402
 
 SMALL = Config(input_size=32, stem=4, widths=(8, 16), depths=(1, 1))

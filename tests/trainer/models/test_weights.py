@@ -12,9 +12,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
 from edgeface.errors import ArtifactError, ConfigError  # noqa: E402
-from trainer.models.calibration_values import Calibration  # noqa: E402
 from trainer.config import Config  # noqa: E402
 from trainer.models import AttributeNet, build_net, load_net, load_start  # noqa: E402
+from trainer.models.calibration_values import Calibration  # noqa: E402
 
 SMALL = Config(input_size=32, stem=4, widths=(8, 16), depths=(1, 1))
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st  # noqa: E402
 
 from edgeface.errors import ConfigError  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
-from trainer.objective.balance import BALANCERS, Balancer, make_balancer  # noqa: E402
 from trainer.config import Config  # noqa: E402
+from trainer.objective.balance import BALANCERS, Balancer, make_balancer  # noqa: E402
 from trainer.objective.gradients import add_gradient, averaged, project_conflicts  # noqa: E402
 
 TASKS = ("age", "gender", "race")

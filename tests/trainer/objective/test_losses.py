@@ -14,9 +14,28 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from edgeface.errors import ConfigError  # noqa: E402
-from trainer.objective.age_losses import AGE_LOSSES, distribution_loss, huber_loss, interval_loss, ordinal_loss, soft_ages  # noqa: E402
 from trainer.config import Config  # noqa: E402
-from trainer.objective.losses import GENDER_LOSSES, RACE_LOSSES, Targets, binary_cross_entropy, check, cross_entropy, focal_loss, group_spread, mask_loss, task_losses, with_class_weights  # noqa: E402
+from trainer.objective.age_losses import (  # noqa: E402
+    AGE_LOSSES,
+    distribution_loss,
+    huber_loss,
+    interval_loss,
+    ordinal_loss,
+    soft_ages,
+)
+from trainer.objective.losses import (  # noqa: E402
+    GENDER_LOSSES,
+    RACE_LOSSES,
+    Targets,
+    binary_cross_entropy,
+    check,
+    cross_entropy,
+    focal_loss,
+    group_spread,
+    mask_loss,
+    task_losses,
+    with_class_weights,
+)
 
 NAN, YEARS = math.nan, 101
 DEFAULTS = Config()

@@ -10,9 +10,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
 from edgeface.errors import ConfigError  # noqa: E402
-from trainer.objective.balance import make_balancer  # noqa: E402
 from trainer.config import Config  # noqa: E402
 from trainer.models import build_net  # noqa: E402
+from trainer.objective.balance import make_balancer  # noqa: E402
 from trainer.objective.optim import SCHEDULES, Schedule, make_optimizer, set_stage  # noqa: E402
 
 SMALL = Config(input_size=32, stem=4, widths=(8,), depths=(1,), epochs=4, learning_rate=1e-2)

@@ -12,9 +12,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed (extra `trai
 
 from edgeface.errors import ArtifactError, ConfigError  # noqa: E402
 from trainer.config import Config  # noqa: E402
-from trainer.soft_labels.distill import Teachers, distillation_loss, resized  # noqa: E402
-from trainer.models.heads import gender_logits  # noqa: E402
 from trainer.models import build_net  # noqa: E402
+from trainer.models.heads import gender_logits  # noqa: E402
+from trainer.soft_labels.distill import Teachers, distillation_loss, resized  # noqa: E402
 
 SMALL = Config(input_size=32, stem=4, widths=(8,), depths=(1,), race_class_weights=(1.0,) * 5)
 CPU = torch.device("cpu")

@@ -19,9 +19,9 @@ from tests.trainer.test_run import records, smoke  # noqa: E402, F401
 from trainer import train  # noqa: E402
 from trainer.config import Config  # noqa: E402
 from trainer.data.samples import load_samples  # noqa: E402
-from trainer.soft_labels.distill import softened  # noqa: E402
 from trainer.models import build_net, load_net  # noqa: E402
 from trainer.models.program import spec_of  # noqa: E402
+from trainer.soft_labels.distill import softened  # noqa: E402
 from trainer.soft_labels.labels import SoftLabels, attached, soft_losses, stem  # noqa: E402
 
 LOSS_OF = {"distribution": "distribution", "regression": "l1", "ordinal": "ordinal", "groups": "cross-entropy"}

@@ -16,15 +16,15 @@ torch = pytest.importorskip("torch", reason="torch is not installed (extra `trai
 
 from typer.testing import CliRunner  # noqa: E402
 
-from edgeface.evaluation.datasets import find_faces  # noqa: E402
 from edgeface.errors import ArtifactError, ConfigError, DataError, MissingDependencyError  # noqa: E402
+from edgeface.evaluation.datasets import find_faces  # noqa: E402
 from tests.trainer.people import make_people  # noqa: E402
 from trainer.__main__ import app  # noqa: E402
 from trainer.config import Config, load_config  # noqa: E402
 from trainer.data.samples import Samples, load_samples  # noqa: E402
 from trainer.soft_labels.embed import dlib_embedding, onnx_embedding  # noqa: E402
-from trainer.soft_labels.probe import Learning, soft_labels  # noqa: E402
 from trainer.soft_labels.labels import SoftLabels  # noqa: E402
+from trainer.soft_labels.probe import Learning, soft_labels  # noqa: E402
 
 FOLDS = (2, 3, 4, 5)
 EACH = 160

@@ -1,0 +1,113 @@
+"""Open a source by its URI; the only file that knows them all."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from edgeface.errors import EdgefaceError, ImageError, SourceError
+from edgeface.imaging.image_io import SUFFIXES
+from edgeface.sources.base import STREAM_SCHEMES, VIDEO_SUFFIXES, Source, SourceOptions
+from edgeface.sources.file import FileSource
+from edgeface.sources.source_uri import is_local, public_name, scheme_of
+from edgeface.types import Frame
+
+_KINDS = (
+    "a picture, a folder, a video, a glob, a camera (0, v4l2:/dev/video0, csi:0), gst: and a pipeline, a stream "
+    f"({', '.join(f'{scheme}://' for scheme in ('rtsp', 'http', 'udp'))}) or synthetic:"
+)
+
+
+def open_sources(uris: Iterable[str | os.PathLike[str]], options: SourceOptions | None = None) -> list[Source]:
+    """``open_source`` for each; a glob's files, by name, become sources of their own that are opened when it is their
+    turn. Raises ``SourceError`` where a glob matches nothing."""
+    found: list[Source] = []
+    try:
+        for uri in uris:
+            found.extend(_globbed(os.fspath(uri), options) or [open_source(uri, options)])
+    except EdgefaceError:
+        for source in found:
+            source.close()
+        raise
+    return found
+
+
+def open_source(uri: str | os.PathLike[str], options: SourceOptions | None = None) -> Source:
+    """Open one source by its URI.
+
+    A live one connects when it is read, and raises only for what no waiting mends. Raises ``SourceError`` where there
+    is nothing, no video or no such kind, ``ImageError`` for a directory without pictures, ``ConfigError`` for a query
+    it does not know, ``MissingDependencyError`` for a camera that needs a program which is not installed.
+    """
+    options = options or SourceOptions()
+    text, path = os.fspath(uri), Path(uri)
+    scheme = scheme_of(text)
+    if scheme and not path.exists():
+        return _by_scheme(scheme, text, options)
+    if path.is_dir() or (path.is_file() and path.suffix.lower() in SUFFIXES):
+        from edgeface.sources.file import ImageSource
+
+        return ImageSource(path)
+    if not path.exists():
+        hint = f"; expected {_KINDS}" if not path.suffix else ""
+        raise SourceError(f"no source at `{uri}`: no such file or directory{hint}")
+    from edgeface.sources.file import VideoSource
+
+    return VideoSource(path, decoder=options.decoder)
+
+
+def _by_scheme(scheme: str, uri: str, options: SourceOptions) -> Source:
+    if scheme in ("v4l2", "csi"):
+        from edgeface.sources.camera import camera_source
+
+        return camera_source(uri, options)
+    if scheme == "gst":
+        from edgeface.sources.gstreamer import gstreamer_source
+
+        return gstreamer_source(uri, options)
+    if scheme == "synthetic":
+        from edgeface.sources.synthetic import synthetic_source
+
+        return synthetic_source(uri, options)
+    if scheme in ("http", "https") and Path(urlsplit(uri).path).suffix.lower() in VIDEO_SUFFIXES:
+        from edgeface.sources.file import VideoSource
+
+        return VideoSource(uri, public_name(uri), options.decoder)
+    if scheme in STREAM_SCHEMES:
+        from edgeface.sources.network_stream import stream_source
+
+        return stream_source(uri, options)
+    if scheme == "file":
+        return open_source(urlsplit(uri).path, options)
+    raise SourceError(f"no source of the kind `{scheme}:`; expected {_KINDS}")
+
+
+def _globbed(uri: str, options: SourceOptions | None) -> list[Source]:
+    """A source for each file that a glob names; none where ``uri`` is no glob."""
+    if not is_local(uri) or Path(uri).exists() or not glob.has_magic(uri):
+        return []
+    paths = sorted(glob.glob(uri, recursive=True))
+    if not paths:
+        raise SourceError(f"no source at `{uri}`: the glob matches no file")
+    from edgeface.sources.open import DeferredSource
+
+    return [DeferredSource(path, options) for path in paths]
+
+
+class DeferredSource(FileSource):
+    """A file that is opened when it is read; one that cannot be opened is a problem, and others go on."""
+
+    def __init__(self, name: str, options: SourceOptions | None = None) -> None:
+        super().__init__(name)
+        self._options = options
+
+    def _frames(self) -> Iterator[Frame]:
+        try:
+            with open_source(self.name, self._options) as opened:
+                self.problems = opened.problems
+                yield from opened
+        except (SourceError, ImageError) as problem:
+            self.problems.append(problem)
