@@ -1,4 +1,4 @@
-"""What the measuring commands share: their options, their output, Markdown tables, and where their pictures are."""
+"""What the measuring commands share: their options, their output, Markdown tables, and where their images are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeface.common.console import complain, note, say, write_json
+from edgeface.common.console import echo, log_line, report_error, write_json
 from edgeface.errors import EdgefaceError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,12 +40,12 @@ def run_script(
             if plot:
                 plot(results, options.save.with_suffix(".png"))
     except EdgefaceError as error:
-        complain(error)
+        report_error(error)
         return 1
     for name, text in tables(results).items():
-        say(f"{name}\n\n{text}\n")
+        echo(f"{name}\n\n{text}\n")
     if options.save:
-        note(f"wrote {options.save}")
+        log_line(f"wrote {options.save}")
     return 0
 
 

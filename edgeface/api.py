@@ -1,4 +1,4 @@
-"""The friendly way in: one call from a picture to its faces.
+"""The friendly way in: one call from an image to its faces.
 
 analyzer = FaceAnalyzer()
 for face in analyzer("photo.jpg"):
@@ -44,9 +44,9 @@ class FaceAnalyzer:
         return self.attributes.spec
 
     def __call__(self, image: Image | str | os.PathLike[str]) -> list[Face]:
-        """Every face of a picture (uint8 ``[H, W, 3]`` RGB or a file's path), best score first, in its pixels.
+        """Every face of an image (uint8 ``[H, W, 3]`` RGB or a file's path), best score first, in its pixels.
 
-        Raises ``ImageError`` for a picture that cannot be read or an array of another kind.
+        Raises ``ImageError`` for an image that cannot be read or an array of another kind.
         """
         pixels = read_image(image) if isinstance(image, (str, os.PathLike)) else image
         faces = self.detector(pixels)

@@ -3,7 +3,7 @@
 EdgefaceError
 ├── SpecError (ValueError)               a model file without a valid spec, or with a newer one
 ├── ArtifactError (ValueError)           a model file that is corrupt or of the wrong kind
-├── ImageError (ValueError)              a picture that cannot be decoded or used
+├── ImageError (ValueError)              an image that cannot be decoded or used
 ├── SourceError (OSError)                a source that cannot be opened or broke off
 ├── SinkError (OSError)                  an output that cannot be written
 ├── DataError (ValueError)               a data set, label file or fold that is missing or malformed
@@ -11,7 +11,7 @@ EdgefaceError
 ├── ConfigError (ValueError)             a recipe or setting that is unknown or out of range
 ├── ExportError (RuntimeError)           an exported graph that does not answer like its source
 ├── ParityError (RuntimeError)           an artefact that loses more than its budget allows
-├── BackendError (RuntimeError)          a run time that cannot load or run an artefact
+├── BackendError (RuntimeError)          a runtime that cannot load or run an artefact
 └── MissingDependencyError (ImportError) an optional package that a feature needs
 
 Messages are one sentence: what, where, expected and found, what to do next; no trailing period, values in backticks.
@@ -34,7 +34,7 @@ class ArtifactError(EdgefaceError, ValueError):
 
 
 class ImageError(EdgefaceError, ValueError):
-    """A picture is missing, cannot be decoded or has an unusable shape."""
+    """An image is missing, cannot be decoded or has an unusable shape."""
 
 
 class SourceError(EdgefaceError, OSError):
@@ -66,7 +66,7 @@ class ParityError(EdgefaceError, RuntimeError):
 
 
 class BackendError(EdgefaceError, RuntimeError):
-    """A run time cannot load or run an artefact."""
+    """A runtime cannot load or run an artefact."""
 
 
 class MissingDependencyError(EdgefaceError, ImportError):

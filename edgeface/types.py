@@ -34,11 +34,11 @@ def _checked(name: str, array: Any, shape: tuple[int | None, ...], dtype: Any) -
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a source.
+    """One image of a source.
 
     ``pixels`` uint8 ``[H, W, 3]`` RGB; ``pts_s`` presentation time in seconds as the container states it (``None``
-    for a still picture); ``source`` names where it came from; ``index`` counts from 0; ``captured_s`` when a live
-    picture was taken, by ``time.monotonic`` (``None`` for a file), from which its age is measured.
+    for a still image); ``source`` names where it came from; ``index`` counts from 0; ``captured_s`` when a live
+    image was taken, by ``time.monotonic`` (``None`` for a file), from which its age is measured.
     """
 
     pixels: Image
@@ -101,7 +101,7 @@ class Faces(_Rows):
     """Detected faces, best score first.
 
     ``boxes`` float32 ``[N, 4]`` x1, y1, x2, y2 in pixels; ``scores`` float32 ``[N]`` in 0…1; ``landmarks`` float32
-    ``[N, 5, 2]`` in pixels: the subject's right eye (left in the picture), left eye, nose tip, right and left mouth
+    ``[N, 5, 2]`` in pixels: the subject's right eye (left in the image), left eye, nose tip, right and left mouth
     corner; NaN where a detector gives none.
     """
 

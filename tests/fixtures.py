@@ -1,4 +1,4 @@
-"""Tiny models that answer from pixels in milliseconds, so that tests need no trained weights, and pictures for them."""
+"""Tiny models that answer from pixels in milliseconds, so that tests need no trained weights, and images for them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tiny_spec(**changes: Any) -> ModelSpec:
 
 
 def convolutions(model: Path) -> list[str]:
-    """Names of a model's convolutions from its input on; every export numbers them anew."""
+    """Names of a model's convolutions from its input on; every export numbers them again."""
     onnx = pytest.importorskip("onnx", reason="the extra `dev` is not installed")
     return [node.name for node in onnx.load(str(model)).graph.node if node.op_type == "Conv"]
 
@@ -122,7 +122,7 @@ def write_tiny_detector(path: Path, gain: float = 1.0) -> Path:
 
 
 def picture(cells: Iterable[tuple[int, int]] = ((2, 2),), width: int = 320, height: int = 256) -> Image:
-    """A grey picture, uint8 ``[height, width, 3]``, with a red square at each ``(column, row)`` of the grid."""
+    """A grey image, uint8 ``[height, width, 3]``, with a red square at each ``(column, row)`` of the grid."""
     pixels = np.full((height, width, 3), 96, np.uint8)
     for column, row in cells:
         pixels[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL] = (250, 10, 10)

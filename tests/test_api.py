@@ -45,9 +45,9 @@ def test_ready_parts_are_taken_as_they_are(tiny_detector: Path, tiny_model: Path
 
 
 def test_no_picture_is_an_image_error(analyzer: FaceAnalyzer, tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="no picture at"):
+    with pytest.raises(ImageError, match="no image at"):
         analyzer(tmp_path / "none.jpg")
-    with pytest.raises(ImageError, match="expected a picture as a uint8"):
+    with pytest.raises(ImageError, match="expected an image as a uint8"):
         analyzer(np.zeros((4, 4), np.uint8))
 
 

@@ -67,7 +67,7 @@ def test_dockerfiles_keep_the_linters_rules(path: Path) -> None:
         *("ENTRYPOINT", "CMD"),
     }
     for image in texts["FROM"]:
-        named = image == "${BASE}" and "BASE" in texts["ARG"]  # by whoever builds, without a default
+        named = image == "${BASE}" and "BASE" in texts["ARG"]  # by anyone who builds, without a default
         assert named or (":" in image and ":latest" not in image), "images have a tag (DL3006, DL3007)"
     for command in texts["RUN"]:
         assert "sudo" not in command and not re.search(r"(^|&& )cd ", command), "DL3004, DL3003"

@@ -37,7 +37,7 @@ def commands() -> list[str]:
 
 
 def write_faces(shared: Path, folder: Path) -> None:
-    """A few of UTKFace's pictures as files, those of fold 1 among them."""
+    """A few of UTKFace's images as files, those of fold 1 among them."""
     folder.mkdir()
     for fold, count in ((1, JUDGED), (3, OTHERS)):
         chips = open_faces(shared / "data" / "utkface" / f"utkface-fold{fold}.zip")

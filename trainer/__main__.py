@@ -24,7 +24,7 @@ Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to
 
 @app.command()
 def crops(recipe: Recipe, settings: Set = None) -> None:
-    """Cut the crops of a recipe's pictures into its cache."""
+    """Cut the crops of a recipe's images into its cache."""
     from trainer.data.samples import load_samples
     from trainer.log import Log
 
@@ -118,9 +118,9 @@ def sweep(
 @app.command()
 def explain(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="last.pt of a run.")],
-    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE…", help="Pictures with faces.")],
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE…", help="Images with faces.")],
     out: Out = Path("explained"),
-    whole: Annotated[bool, typer.Option("--crops", help="The pictures are crops of faces already.")] = False,
+    whole: Annotated[bool, typer.Option("--crops", help="The images are crops of faces already.")] = False,
 ) -> None:
     """Draw which places of a face speak for each answer."""
     from trainer.explain import explain_pictures
@@ -138,7 +138,7 @@ def report_data(
         Path | None, typer.Option(metavar="CHECKPOINT", help="A trained network whose disagreements are shown.")
     ] = None,
 ) -> None:
-    """Look a recipe's data over: malformed, unreadable and duplicate pictures, odd labels, numbers of each class."""
+    """Look a recipe's data over: malformed, unreadable and duplicate images, odd labels, numbers of each class."""
     from trainer.data_report.write_report import write_data_report
 
     typer.echo(write_data_report(load_config(recipe, settings or ()), out, model))

@@ -156,7 +156,7 @@ def _age_scale(answers: Attributes, labels: Labels) -> float:
         return 1.0
     ends = np.array(AGE_INTERVALS, np.float64)[labels.interval[censored]] + (0.0, 1.0)
     away = (ends - age[censored, None]) / std[censored, None]
-    away[ends == AGE_INTERVALS[0][0]] = -np.inf  # nobody is younger than that
+    away[ends == AGE_INTERVALS[0][0]] = -np.inf  # no one is younger than that
 
     def surprise(scale: float) -> float:
         inside = np.diff(_normal_cdf(away / scale), axis=1)

@@ -33,7 +33,7 @@ def save(run: Run, config: Config) -> None:
 
     No random state is in it: an epoch's follows from the seed and the epoch's number.
     """
-    if not run.group.leads:
+    if not run.group.is_main:
         return
     state = {
         "config": {key: list(value) if isinstance(value, tuple) else value for key, value in config.to_dict().items()},
@@ -78,7 +78,7 @@ def read(path: Path) -> dict[str, Any]:
         raise ArtifactError(f"no checkpoint at `{path}`: start the run without --resume") from error
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise ArtifactError(
-            f"`{path}` is not a checkpoint of this trainer or is damaged; remove it and start anew"
+            f"`{path}` is not a checkpoint of this trainer or is damaged; remove it and start again"
         ) from error
 
 
@@ -89,5 +89,5 @@ def _check_same(stored: Config, asked: Config, path: Path) -> None:
         if old != new and item.name not in _MACHINE and not derived:
             raise ConfigError(
                 f"`{path}` was trained with {item.name} = {old}, now it is {new}; "
-                f"go on with --set {item.name}={old}, or start anew in another folder with --set out=DIR"
+                f"go on with --set {item.name}={old}, or start again in another folder with --set out=DIR"
             )

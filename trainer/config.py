@@ -17,7 +17,7 @@ AMP_MODES = ("auto", "off", "bf16", "fp16")
 CLASS_WEIGHTINGS = ("fixed", "inverse")
 TASKS = ("age", "gender", "race")
 SMOKE_PICTURES = 96
-"""Pictures of each set in a smoke run."""
+"""Images of each set in a smoke run."""
 SMOKE_SIZES = {"inception_v3": 75}
 """Sides of a smoke run's crops in pixels of backbones that need more than 32."""
 NORMALISATIONS = ("symmetric", "imagenet")
@@ -29,7 +29,7 @@ class Config:
     """A recipe. Paths are relative to the working folder; folds follow ``edgeface.evaluation.datasets``."""
 
     name: str = "compact"
-    tasks: tuple[str, ...] = TASKS  # heads that the network has; a picture without a task's label does not train it
+    tasks: tuple[str, ...] = TASKS  # heads that the network has; an image without a task's label does not train it
 
     # data
     utkface: tuple[str, ...] = ("../shared/data/utkface",)  # folders and zips
@@ -38,8 +38,8 @@ class Config:
     manifests: tuple[str, ...] = ()  # CSV files: path,age,gender,race[,fold], paths relative to the file
     train_folds: tuple[int, ...] = (3, 4, 5, 6, 7, 8, 9)
     validation_folds: tuple[int, ...] = (2,)  # none: train for all epochs, keep the last weights
-    exclude: str = ""  # text file, one picture name a line, that training leaves out (near-duplicates of test pictures)
-    utkface_share: float = 1.0  # of each set's training pictures, how many an epoch sees; above 1 repeats some
+    exclude: str = ""  # text file, one image name a line, that training leaves out (near-duplicates of test images)
+    utkface_share: float = 1.0  # of each set's training images, how many an epoch sees; above 1 repeats some
     fairface_share: float = 1.0
     manifest_share: float = 1.0
     balance_over: tuple[str, ...] = ()  # labels whose combinations an epoch draws equally often, as in gender, race
@@ -86,13 +86,13 @@ class Config:
     mask_weight: float = 1.0  # of the decoder's loss
     balance: str = "fixed"  # of the tasks: fixed, learned, uncertainty, gradnorm, pcgrad, dwa (from the weights above)
     race_class_weights: tuple[float, ...] = (1.0, 1.2, 1.1, 1.2, 1.5)
-    class_weighting: str = "fixed"  # fixed (the weights above) or inverse (class frequency of the training pictures)
+    class_weighting: str = "fixed"  # fixed (the weights above) or inverse (class frequency of the training images)
     label_smoothing: float = 0.05
     fairness_weight: float = 0.0  # of the spread of the loss between gender x race groups
     teachers: tuple[str, ...] = ()  # checkpoints whose averaged answers are learned too
     distill_weight: float = 1.0
     distill_temperature: float = 2.0
-    soft_labels: str = ""  # .safetensors file of other networks' answers to the training pictures, learned too
+    soft_labels: str = ""  # .safetensors file of other networks' answers to the training images, learned too
     soft_weight: float = 1.0
     embedding: int = 0  # width of that file's vectors, which an auxiliary head learns while training; 0: it does not
     embedding_weight: float = 1.0
@@ -107,7 +107,7 @@ class Config:
     optimizer: str = "adamw"  # adamw, adam, sgd
     schedule: str = "onecycle"  # onecycle, cosine, plateau, constant
     epochs: int = 40
-    batch: int = 96  # pictures a step over all processes, before accumulation
+    batch: int = 96  # images a step over all processes, before accumulation
     accumulate: int = 1  # steps whose gradients are summed before the weights change
     learning_rate: float = 2.5e-3
     backbone_rate: float = 1.0  # the backbone's learning rate as a fraction of the heads'
@@ -143,8 +143,8 @@ class Config:
     compile: bool = False  # torch.compile
     deterministic: bool = False  # only operators that repeat bit for bit, at some cost in speed
     seed: int = 1
-    limit: int = 0  # use at most this many pictures a set; 0: all
-    smoke: bool = False  # a run of seconds that shows the recipe works: few pictures, two epochs, small crops
+    limit: int = 0  # use at most this many images a set; 0: all
+    smoke: bool = False  # a run of seconds that shows the recipe works: few images, two epochs, small crops
 
     def __post_init__(self) -> None:
         recipe.problems([
@@ -246,7 +246,7 @@ def load_config(path: str | os.PathLike[str] | None, overrides: Iterable[str] = 
 
 
 def smoked(config: Config) -> Config:
-    """The recipe in small: few pictures, crops as small as its backbone takes, two epochs, one of them frozen."""
+    """The recipe in small: few images, crops as small as its backbone takes, two epochs, one of them frozen."""
     return dataclasses.replace(
         config,
         limit=min(config.limit or SMOKE_PICTURES, SMOKE_PICTURES),

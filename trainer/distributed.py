@@ -37,7 +37,7 @@ class Group:
     local_rank: int = 0
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """The one process that writes files and log lines."""
         return self.rank == 0
 
@@ -45,12 +45,12 @@ class Group:
         """This process's part of ``batch`` rows. Raises ``ConfigError`` where they cannot be shared evenly."""
         if batch % self.size or batch < 2 * self.size:
             raise ConfigError(
-                f"`batch`: expected a multiple of the {self.size} processes, two pictures each or more, found {batch}"
+                f"`batch`: expected a multiple of the {self.size} processes, two images each or more, found {batch}"
             )
         share = batch // self.size
         return slice(self.rank * share, (self.rank + 1) * share)
 
-    def first(self, work: Callable[[], Value]) -> Value:
+    def rank0_first(self, work: Callable[[], Value]) -> Value:
         """``work`` done by the first process of each machine, then by the others, who find what it left on disk."""
         if self.size == 1:
             return work()
@@ -59,12 +59,12 @@ class Group:
         dist.barrier()
         return result if early else work()  # type: ignore[return-value]
 
-    def told(self, work: Callable[[], Value]) -> Value:
+    def broadcast_from_rank0(self, work: Callable[[], Value]) -> Value:
         """What ``work`` gives the first process, on all of them; an error of it is raised on all of them."""
         if self.size == 1:
             return work()
         box: list[object] = [None, None]
-        if self.leads:
+        if self.is_main:
             try:
                 box[0] = work()
             except Exception as error:
@@ -101,7 +101,7 @@ class Group:
 
 
 @contextlib.contextmanager
-def joined(pick_device: Callable[[], torch.device]) -> Iterator[Group]:
+def process_group(pick_device: Callable[[], torch.device]) -> Iterator[Group]:
     """The group that ``torchrun``'s environment describes; without one, a group of one process."""
     device, size = pick_device(), int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:

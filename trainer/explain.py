@@ -57,12 +57,12 @@ def explain_pictures(
     """Explain every face of ``pictures`` (files and folders) by a checkpoint's network; returns the files written.
 
     ``NAME-face0.png``, ``NAME-face1.png`` … in the folder ``out``, best score first. Faces are found and cut as for
-    training; ``whole``: every picture is one face already, its centre square is taken.
+    training; ``whole``: every image is one face already, its centre square is taken.
     """
     net, config = load_net(checkpoint)
     files = [path for picture in pictures for path in list_images(picture)]
     if len({path.stem for path in files}) < len(files):
-        raise ConfigError("two of the pictures share a name, so their maps would, too; explain them one by one")
+        raise ConfigError("two of the images share a name, so their maps would, too; explain them one by one")
     written, heads = [], spec_heads(config.tasks)
     for path in files:
         for number, crop in enumerate(_crops(read_image(path), config, whole)):

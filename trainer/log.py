@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 class Log:
     """Lines to stderr; per epoch one JSON line in ``out/metrics.jsonl`` and scalars in ``out/tensorboard``.
 
-    Of several processes only the one that ``leads`` says anything.
+    Of several processes only the one that ``is_main`` says anything.
     """
 
-    def __init__(self, out: Path, resume: bool, leads: bool = True, board: bool = True):
-        self.out, self.leads, self.terminal = out, leads, leads and sys.stderr.isatty()
+    def __init__(self, out: Path, resume: bool, is_main: bool = True, board: bool = True):
+        self.out, self.is_main, self.terminal = out, is_main, is_main and sys.stderr.isatty()
         self.board = None
-        if not leads:
+        if not is_main:
             return
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ class Log:
             self.board.close()
 
     def say(self, line: str) -> None:
-        if self.leads:
+        if self.is_main:
             print(line, file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
@@ -61,7 +61,7 @@ class Log:
             yield lambda count: progress.advance(task, count)
 
     def data(self, loaded: Loaded, config: Config) -> None:
-        """Say how many pictures there are and which were left out."""
+        """Say how many images there are and which were left out."""
         from trainer.data.samples import SOURCES
 
         samples = loaded.samples
@@ -69,17 +69,17 @@ class Log:
             code = SOURCES.index(source)
             train, held_out = (len(samples.rows(f, code)) for f in (config.train_folds, config.validation_folds))
             self.say(
-                f"{source}: {train} training and {held_out} validation pictures, {loaded.missed[source]} without a "
+                f"{source}: {train} training and {held_out} validation images, {loaded.missed[source]} without a "
                 f"detected face (centre crop), {len(loaded.unreadable[source])} unreadable"
             )
             for name in loaded.skipped[source]:
                 self.say(f"{source}: skipped {name}")
         if loaded.excluded:
-            self.say(f"{loaded.excluded} training pictures left out, as `{config.exclude}` asks")
+            self.say(f"{loaded.excluded} training images left out, as `{config.exclude}` asks")
 
     def epoch(self, epoch: int, record: dict[str, Any]) -> None:
         """Keep an epoch's figures in all three places."""
-        if not self.leads:
+        if not self.is_main:
             return
         with open(self.out / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": epoch, **record}) + "\n")

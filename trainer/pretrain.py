@@ -18,7 +18,7 @@ from edgeface.errors import ConfigError
 from trainer.augmentation.augment import Augment
 from trainer.compute_device import autocast, pick_amp
 from trainer.config import Config
-from trainer.data.batches import Feed
+from trainer.data.batches import BatchLoader
 from trainer.data.samples import Samples
 from trainer.data.sampling import epoch_order
 from trainer.log import Log
@@ -38,7 +38,7 @@ class Pairs(NamedTuple):
 
 
 class Pretext(NamedTuple):
-    """``pairs``: labels of M crops, whose picture each is (int ``[M]``), config → ``Pairs``; ``views`` of a picture."""
+    """``pairs``: labels of M crops, whose image each is (int ``[M]``), config → ``Pairs``; ``views`` of an image."""
 
     pairs: Callable[[Targets, Tensor, Config], Pairs]
     views: int
@@ -64,7 +64,7 @@ def age_pairs(targets: Targets, picture: Tensor, config: Config) -> Pairs:
 
 
 def view_pairs(targets: Targets, picture: Tensor, config: Config) -> Pairs:
-    """Two augmentations of a picture belong together, no labels needed.
+    """Two augmentations of an image belong together, no labels needed.
 
     Chen et al., "A simple framework for contrastive learning of visual representations" (SimCLR), ICML 2020.
     """
@@ -135,7 +135,7 @@ def pretrain_backbone(config: Config, net: AttributeNet, samples: Samples, devic
     schedule = Schedule(config, optimizer, steps)
     amp = pick_amp(config.amp, device)
     scaler = torch.amp.GradScaler(device.type, enabled=amp == "fp16")
-    feed, augment = Feed(samples, samples.rows(config.train_folds), device), Augment(config)
+    feed, augment = BatchLoader(samples, samples.rows(config.train_folds), device), Augment(config)
     model.train()
     for epoch in range(config.pretrain_epochs):
         batches = order[: steps * config.batch].reshape(-1, config.batch)
@@ -162,7 +162,7 @@ def pretrain_backbone(config: Config, net: AttributeNet, samples: Samples, devic
 def _loss(
     model: nn.Module, crops: Tensor, targets: Targets, augment: Augment, generator: torch.Generator, config: Config
 ) -> Tensor:
-    """The pretext's loss of one batch, each of its pictures in as many views as the pretext takes."""
+    """The pretext's loss of one batch, each of its images in as many views as the pretext takes."""
     pretext = PRETEXTS[config.pretrain]
     picture = torch.arange(len(crops), device=crops.device).repeat(pretext.views)
     looks = [augment(crops, augment.chances(len(crops), generator))[..., :3] for _ in range(pretext.views)]

@@ -28,11 +28,11 @@ _SOME = 512
 
 
 def steps_of(samples: Samples, config: Config) -> int:
-    """Optimiser steps in an epoch. Raises ``DataError`` where the pictures do not fill one."""
+    """Optimiser steps in an epoch. Raises ``DataError`` where the images do not fill one."""
     steps = epoch_length(samples, config) // (config.batch * config.accumulate)
     if steps == 0:
         pictures, batch = len(samples.rows(config.train_folds)), config.batch * config.accumulate
-        raise DataError(f"{pictures} training pictures do not fill a batch of {batch}")
+        raise DataError(f"{pictures} training images do not fill a batch of {batch}")
     return steps
 
 

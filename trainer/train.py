@@ -18,10 +18,10 @@ from trainer.augmentation.mixing import mixed
 from trainer.calibrate import fit_calibration
 from trainer.compute_device import pick_device, prepare
 from trainer.config import Config
-from trainer.data.batches import Feed
+from trainer.data.batches import BatchLoader
 from trainer.data.samples import Samples, load_samples
 from trainer.data.sampling import epoch_order
-from trainer.distributed import joined
+from trainer.distributed import process_group
 from trainer.ema import Averaged
 from trainer.log import Log
 from trainer.models import build_net, load_net, load_start
@@ -45,11 +45,14 @@ def fit(config: Config, resume: bool = False) -> Path:
     bit for bit those of an unbroken one on the same machine. Under ``torchrun`` the processes train together. Returns
     the path of ``model.pt2``.
     """
-    with joined(lambda: pick_device(config.device)) as group, Log(Path(config.out), resume, group.leads) as log:
+    with (
+        process_group(lambda: pick_device(config.device)) as group,
+        Log(Path(config.out), resume, group.is_main) as log,
+    ):
         prepare(config)
         check(config)
         with log.bar("crops") as advance:
-            loaded = group.first(lambda: load_samples(config, advance))
+            loaded = group.rank0_first(lambda: load_samples(config, advance))
         log.data(loaded, config)
         samples, sentence = attached(loaded.samples, config)
         if sentence:
@@ -66,18 +69,20 @@ def fit(config: Config, resume: bool = False) -> Path:
             checkpoint.save(run, config)
         log.say(f"{run.parameters / 1e6:.2f} M parameters on {group.size} × {run.device} (amp {run.amp})")
 
-        feed = Feed(samples, training, run.device)
+        feed = BatchLoader(samples, training, run.device)
         while run.epoch < config.epochs and run.stale < max(config.patience, 1):
             began = time.perf_counter()
             means = train_epoch(run, feed, config, log)
-            figures = group.told(lambda: evaluate(run.ema.module, samples, config.validation_folds, run.device))
+            figures = group.broadcast_from_rank0(
+                lambda: evaluate(run.ema.module, samples, config.validation_folds, run.device)
+            )
             rate, weights = run.schedule.rate, run.balancer.weights()
             run.finish_epoch(penalty(figures) if figures else None, means)
             checkpoint.save(run, config)
             seconds = round(time.perf_counter() - began, 1)
             log.epoch(run.epoch, {"seconds": seconds, "rate": rate, "loss": means, "weight": weights, **figures})
 
-        return group.told(lambda: finish(run, samples, config))
+        return group.broadcast_from_rank0(lambda: finish(run, samples, config))
 
 
 def check(config: Config) -> None:
@@ -99,8 +104,8 @@ def warm_up(run: Run, samples: Samples, config: Config, log: Log) -> None:
     run.ema = Averaged(run.net, config.ema)
 
 
-def train_epoch(run: Run, feed: Feed, config: Config, log: Log) -> dict[str, float]:
-    """One pass over the epoch's pictures; the mean of each loss.
+def train_epoch(run: Run, feed: BatchLoader, config: Config, log: Log) -> dict[str, float]:
+    """One pass over the epoch's images; the mean of each loss.
 
     What is random follows from the seed and the epoch: the order and the augmentation are the same on every process,
     dropout is not.
@@ -136,7 +141,7 @@ def _require_finite(total: Tensor, epoch: int) -> None:
 
 
 def finish(run: Run, samples: Samples, config: Config) -> Path:
-    """Calibrate the chosen weights where there are validation pictures, and write checkpoint and ``model.pt2``."""
+    """Calibrate the chosen weights where there are validation images, and write checkpoint and ``model.pt2``."""
     rows = samples.rows(config.validation_folds)
     if len(rows):
         run.calibration = fit_calibration(run.chosen(config), samples, rows, run.device)

@@ -16,7 +16,7 @@ from trainer.models.predictions import answers_of
 def evaluate(
     net: nn.Module, samples: Samples, folds: Iterable[int], device: torch.device
 ) -> dict[str, dict[str, float | int]]:
-    """``metrics.summary`` of each source's pictures in ``folds``, sources without any left out."""
+    """``metrics.summary`` of each source's images in ``folds``, sources without any left out."""
     folds = tuple(folds)
     out = {}
     for code, source in enumerate(SOURCES):
@@ -29,7 +29,7 @@ def evaluate(
 def penalty(figures: dict[str, dict[str, float | int]]) -> float:
     """One number to choose weights by, lower is better: error rates, with ten years of age error counting as one.
 
-    What a network does not answer or the pictures have no label for counts for nothing.
+    What a network does not answer or the images have no label for counts for nothing.
     """
     total = 0.0
     for summary in figures.values():

@@ -1,6 +1,6 @@
 """Two trained networks as one: their weights averaged, where one run went on from the other.
 
-What a run learns anew it pays for with some of what it knew; on the straight line between its start and its end lie
+What a run learns again it pays for with some of what it knew; on the straight line between its start and its end lie
 weights that often judge unseen faces better than either, at the cost of one network. Wortsman et al., "Robust
 fine-tuning of zero-shot models", CVPR 2022, and "Model soups", ICML 2022.
 """
@@ -20,7 +20,7 @@ from trainer import checkpoint as checkpoints
 from trainer.augmentation.augment import Augment
 from trainer.config import Config
 from trainer.data.samples import Samples, load_samples
-from trainer.models import AttributeNet, load_net, load_twin, only_trains
+from trainer.models import AttributeNet, is_training_only, load_compatible_weights, load_net
 from trainer.run_state import some_crops
 
 _BATCHES = 128
@@ -38,7 +38,7 @@ def average_runs(checkpoint: Path, other: Path, share: float, out: Path, cache: 
     net, config = load_net(checkpoint)
     config = replace(config, cache=str(cache)) if cache else config
     samples = load_samples(config).samples
-    _mix(net, load_twin(other, config, some_crops(samples, config)), share)
+    _mix(net, load_compatible_weights(other, config, some_crops(samples, config)), share)
     measure_statistics(net, samples, config)
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in config.to_dict().items()}
     with atomic_path(out) as temporary:
@@ -49,7 +49,7 @@ def average_runs(checkpoint: Path, other: Path, share: float, out: Path, cache: 
 
 @torch.no_grad()
 def measure_statistics(net: AttributeNet, samples: Samples, config: Config) -> None:
-    """Running means and variances of ``net`` anew, as the mean over batches of gently augmented training crops."""
+    """Running means and variances of ``net`` again, as the mean over batches of gently augmented training crops."""
     norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -75,5 +75,5 @@ def _batches(samples: Samples, config: Config) -> Iterator[Tensor]:
 def _mix(net: AttributeNet, other: AttributeNet, share: float) -> None:
     weights, others = net.state_dict(), other.state_dict()
     for name, value in weights.items():
-        if value.is_floating_point() and not only_trains(name):
+        if value.is_floating_point() and not is_training_only(name):
             value.lerp_(others[name], share)

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from edgeface.bench.model_speed import Samples, interleaved_ms, paired_speedup
-from edgeface.build.build import Order, unjudged_engine
-from edgeface.build.request import look_up
+from edgeface.build.build import BuildRequest, unjudged_engine
+from edgeface.build.request import resolve
 from edgeface.build.steps import Silence
 from edgeface.common.files import atomic_path, sha256_file
 from edgeface.common.machine import fingerprint
@@ -78,9 +78,9 @@ def build_engine_of(graph: Path, precision: str, model: Path, max_batch: int, fo
     place.mkdir()
     own = place / "graph.onnx"
     own.write_bytes(graph.read_bytes())
-    order = Order(model, Recipe("tensorrt", REFERENCE, max_batch), place / f"{precision}.engine", gate=False)
+    order = BuildRequest(model, Recipe("tensorrt", REFERENCE, max_batch), place / f"{precision}.engine", gate=False)
     recipe = dataclasses.replace(order.recipe, precision=precision)
-    job = dataclasses.replace(look_up(order), order=dataclasses.replace(order, recipe=recipe))
+    job = dataclasses.replace(resolve(order), order=dataclasses.replace(order, recipe=recipe))
     start = time.perf_counter()
     passport = unjudged_engine(job, own, place, Silence())
     return {

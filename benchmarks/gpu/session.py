@@ -5,7 +5,7 @@
 
 Every step is a process of its own with a time limit and writes ``GPU-STEP.json`` as soon as it knows something;
 ``GPU-session.json`` says what each step did. A session that was broken off goes on where it was: steps that are done
-are left out (``--again`` runs them anew). Needs no more packages than ``tests/gpu``; engines and compiled kernels are
+are left out (``--again`` runs them again). Needs no more packages than ``tests/gpu``; engines and compiled kernels are
 kept in ``build/gpu-session``.
 """
 

@@ -24,7 +24,7 @@ from benchmarks.gpu.clips import make_clip, pictures
 from benchmarks.gpu.engines import build_engine_of
 from benchmarks.gpu.session import ROOT, WORK, write
 from edgeface.bench.pipeline_speed import bench_pipeline
-from edgeface.build.build import Order, build_engine
+from edgeface.build.build import BuildRequest, build_engine
 from edgeface.common.machine import fingerprint
 from edgeface.cuda import compile as kernels
 from edgeface.cuda.context import Context, Kernels
@@ -92,7 +92,7 @@ def build_engines(int8: Path | None, save: Save) -> None:
     half = quantize(model, WORK / "attributes.fp16.onnx", "fp16", "tensorrt")
     graphs = {"fp16": half, "fp32": model} | ({"int8": int8} if int8 else {})
     for precision in ("fp16", "fp32"):
-        order = Order(
+        order = BuildRequest(
             shipped_model("detector.onnx"),
             Recipe("tensorrt", precision, TOGETHER),
             engine_path("detector", precision),

@@ -1,1 +1,1 @@
-"""Other run times, networks, detectors and toolkits, each opened by one function that may say why it cannot."""
+"""Other runtimes, networks, detectors and toolkits, each opened by one function that may say why it cannot."""

@@ -1,4 +1,4 @@
-"""Other ways from a picture and five landmarks to aligned crops, and from a picture to a detector's canvas."""
+"""Other ways from an image and five landmarks to aligned crops, and from an image to a detector's canvas."""
 
 from __future__ import annotations
 

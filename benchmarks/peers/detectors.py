@@ -1,4 +1,4 @@
-"""Other face detectors, each a function of an RGB picture that gives boxes float ``[N, 4]`` xyxy in its pixels."""
+"""Other face detectors, each a function of an RGB image that gives boxes float ``[N, 4]`` xyxy in its pixels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ours(model: Path | None = None) -> Detect:
 
 
 def yunet_opencv() -> Detect:
-    """OpenCV's own wrapper of YuNet, on the picture fitted to 640 pixels as in our pipeline."""
+    """OpenCV's own wrapper of YuNet, on the image fitted to 640 pixels as in our pipeline."""
     import cv2
 
     cv2.setNumThreads(1)

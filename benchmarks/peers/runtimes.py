@@ -1,4 +1,4 @@
-"""Other run times with *our* attribute network: each takes uint8 crops ``[N, S, S, 3]`` and gives its answers by name.
+"""Other runtimes with *our* attribute network: each takes uint8 crops ``[N, S, S, 3]`` and gives its answers by name.
 
 Every one is set up for speed: one shape known beforehand, float32 arithmetic, the threads it is told.
 """
@@ -116,7 +116,7 @@ RUNTIMES: dict[str, Callable[[Setting], Infer]] = {
     "PyTorch, eager": torch_eager,
     "PyTorch, torch.compile": torch_compiled,
 }
-"""By the name in tables; the run times that ONNX Runtime is held against."""
+"""By the name in tables; the runtimes that ONNX Runtime is held against."""
 
 
 def _torch_infer(setting: Setting, compiled: bool) -> Infer:

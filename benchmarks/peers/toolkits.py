@@ -1,4 +1,4 @@
-"""Toolkits that answer a whole picture, as their users call them: with their own detector and their default threads."""
+"""Toolkits that answer a whole image, as their users call them: with their own detector and their default threads."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""How cost grows: with the faces of a frame, the size of a picture, the batch, the streams, the pictures of a folder.
+"""How cost grows: with the faces of a frame, the size of an image, the batch, the streams, the images of a folder.
 
     python -m benchmarks.resources.scaling [--pictures 20000] [--data DIR-OR-ZIP] [--save
     benchmarks/results/scaling.json]
 
 A power law is fitted to every curve (least squares on logarithms) and its exponent held against the one that the way
-of working promises. All pictures are real ones. Networks run on one thread, ``edgeface predict`` as a process of its
+of working promises. All images are real ones. Networks run on one thread, ``edgeface predict`` as a process of its
 own on all cores. ``--save`` also draws the curves, into a PNG beside the file.
 """
 
@@ -102,7 +102,7 @@ def _points(curve: dict[str, Any]) -> str:
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pictures", type=int, default=max(PICTURES), help="at most so many for edgeface predict")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each curve measured in this process")
-    parser.add_argument("--data", type=Path, action="append", help="zips and folders of pictures; repeatable")
+    parser.add_argument("--data", type=Path, action="append", help="zips and folders of images; repeatable")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Curves of one frame and of one batch: faces in a frame, size of a picture, faces an inference."""
+"""Curves of one frame and of one batch: faces in a frame, size of an image, faces an inference."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def face_patches(files: Sequence[Path], analyzer: FaceAnalyzer, count: int) -> l
     """
     patches = list(_patches(files, analyzer, count))
     if len(patches) < count:
-        raise ConfigError(f"{count} faces are needed, found {len(patches)} in {len(files)} pictures: name more --data")
+        raise ConfigError(f"{count} faces are needed, found {len(patches)} in {len(files)} images: name more --data")
     return patches
 
 
@@ -94,7 +94,7 @@ def faces_curve(files: Sequence[Path], analyzer: FaceAnalyzer, counts: Sequence[
         x_label="faces found in a frame of 1920×1080",
         y_label="ms beyond an empty frame",
         expected=1.0,
-        why="each face is cut out and answered once; the frame is halved for the crops once, for whoever is first",
+        why="each face is cut out and answered once; the frame is halved for the crops once, for anyone who is first",
         x=tuple(map(float, found)),
         y=tuple(max(time_ms - empty, _LEAST_MS) for time_ms in whole),
         notes={"whole frame, ms": [round(time_ms, 3) for time_ms in whole], "faces shown": list(counts)},
@@ -102,7 +102,7 @@ def faces_curve(files: Sequence[Path], analyzer: FaceAnalyzer, counts: Sequence[
 
 
 def size_curves(files: Sequence[Path], analyzer: FaceAnalyzer, heights: Sequence[int], seconds: float) -> list[Curve]:
-    """Decoding a JPEG, shrinking it to the detector's canvas, and the detector's network, by size of the picture."""
+    """Decoding a JPEG, shrinking it to the detector's canvas, and the detector's network, by size of the image."""
     largest = mosaic(files, _width(max(heights)), max(heights))
     sizes = [(_width(height), height) for height in heights]
     pictures = [np.asarray(cv2.resize(largest, size, interpolation=cv2.INTER_AREA), np.uint8) for size in sizes]
@@ -121,7 +121,7 @@ def size_curves(files: Sequence[Path], analyzer: FaceAnalyzer, heights: Sequence
     told = (
         ("decoding a JPEG", 1.0, "every pixel is decoded", 0.0),
         ("fitting to the detector's canvas", 1.0, _FITTING.format(longest), shrinks),
-        ("the detector's network", 0.0, f"its canvas has at most {longest} px, whatever the picture's size", full),
+        ("the detector's network", 0.0, f"its canvas has at most {longest} px, whatever the image's size", full),
     )
     notes = {"height, px": list(heights)}
     return [
@@ -157,7 +157,7 @@ def _medians(calls: Sequence[Callable[[], object]], seconds: float) -> list[floa
 
 
 def _width(height: int) -> int:
-    """Of a 16:9 picture, even."""
+    """Of a 16:9 image, even."""
     return 2 * math.ceil(height * 8 / 9)
 
 

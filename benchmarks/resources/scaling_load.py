@@ -1,4 +1,4 @@
-"""Curves of whole runs: streams that are answered at once, and pictures that ``edgeface predict`` goes through."""
+"""Curves of whole runs: streams that are answered at once, and images that ``edgeface predict`` goes through."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OFFERED_FPS = 400.0
 
 
 class Replay:
-    """A live source that shows decoded pictures over and over, ``fps`` a second: a camera whose decoding is free."""
+    """A live source that shows decoded images over and over, ``fps`` a second: a camera whose decoding is free."""
 
     live = True
     frame_count: int | None = None
@@ -109,7 +109,7 @@ def streams_curve(pictures: Sequence[Image], analyzer: FaceAnalyzer, counts: Seq
 
 
 def predict_curves(files: Sequence[Path], counts: Sequence[int], folder: Path) -> list[Curve]:
-    """Seconds of ``edgeface predict`` after its first answer, and its peak memory, by number of pictures."""
+    """Seconds of ``edgeface predict`` after its first answer, and its peak memory, by number of images."""
     seconds, start_s, peaks_mb = [], [], []
     with progress("predict") as report:
         for done, count in enumerate(counts):
@@ -128,7 +128,7 @@ def predict_curves(files: Sequence[Path], counts: Sequence[int], folder: Path) -
             x_label=label,
             y_label="seconds after the start",
             expected=1.0,
-            why="every picture is decoded and answered by itself",
+            why="every image is decoded and answered by itself",
             x=x,
             y=tuple(seconds),
             notes={"start, s": [round(value, 2) for value in start_s]},
@@ -138,7 +138,7 @@ def predict_curves(files: Sequence[Path], counts: Sequence[int], folder: Path) -
             x_label=label,
             y_label="peak memory, MB",
             expected=0.0,
-            why="three decoded pictures at most are held, and no answer is kept",
+            why="three decoded images at most are held, and no answer is kept",
             x=x,
             y=tuple(peaks_mb),
         ),

@@ -31,7 +31,7 @@ METHOD = "percentile"
 
 @dataclass(frozen=True)
 class Artefact:
-    """One file of the network and the run time that answers crops uint8 ``[N, S, S, 3]`` RGB with it."""
+    """One file of the network and the runtime that answers crops uint8 ``[N, S, S, 3]`` RGB with it."""
 
     name: str
     path: Path
@@ -52,7 +52,7 @@ def artefacts_of(
 ) -> list[Artefact | Absent]:
     """The float ONNX file ``model`` in every form: what is not given is made in ``folder``.
 
-    ``calibration`` is the set for 8 bits, its pictures are in ``data``; ``trained`` the checkpoint or program that the
+    ``calibration`` is the set for 8 bits, its images are in ``data``; ``trained`` the checkpoint or program that the
     model was exported from. Raises ``ConfigError`` where that is another network.
     """
     with progress("calibrating") as report:

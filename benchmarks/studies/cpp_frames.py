@@ -1,4 +1,4 @@
-"""Frames a second of the C++ demo against `edgeface run --per-frame`: same clip, models, run time and threads, in turn.
+"""Frames a second of the C++ demo against `edgeface run --per-frame`: same clip, models, runtime and threads, in turn.
 
     python -m benchmarks.studies.cpp_frames CLIP.mp4 [--rounds 5] [--threads 1] [--save
     benchmarks/results/cpp_frames.json]

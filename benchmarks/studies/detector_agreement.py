@@ -1,18 +1,18 @@
-"""How far the shipped face detector agrees with its teacher on pictures that were neither trained nor tuned on.
+"""How far the shipped face detector agrees with its teacher on images that were neither trained nor tuned on.
 
     python -m benchmarks.studies.detector_agreement [--shared ../shared] [--save
     benchmarks/results/detector_agreement.json]
 
-Teacher: OpenCV Zoo's YuNet at each picture's original size. Its faces of score 0.7 or more and at least 24 px count;
+Teacher: OpenCV Zoo's YuNet at each image's original size. Its faces of score 0.7 or more and at least 24 px count;
 its other detections from score 0.3 count neither way. A face is found where the boxes' IoU is 0.5 or more. Landmark
 errors are mean distances in eye distances:
 
-- `landmark_error` from the teacher's one look at the whole picture;
-- `teacher_error`, of the teacher itself from that look, when the picture is moved by 5 px to the right and 3 px down;
+- `landmark_error` from the teacher's one look at the whole image;
+- `teacher_error`, of the teacher itself from that look, when the image is moved by 5 px to the right and 3 px down;
 - `steady_error` from what it agrees on when it is shown the face upright, enlarged and mirrored (`steady_faces` of
   them; trainer/detector/consensus.py).
 
-Pictures: the test scenes and clips of trainer/detector/sources.py.
+Images: the test scenes and clips of trainer/detector/sources.py.
 """
 
 from __future__ import annotations

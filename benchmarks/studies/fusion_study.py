@@ -4,7 +4,7 @@
 
 Clips of two people each (benchmarks/studies/fusion_tracks.py) go through the shipped detector, the Kalman tracker and
 the shipped attribute network. Both ways answer the same faces of the same frames: per frame from every face, fused from
-the looks that the fuser asks for. Untracked faces (before the second sighting) and faces that are nobody's are left
+the looks that the fuser asks for. Untracked faces (before the second sighting) and faces that are no one's are left
 out of both. Jitter is the standard deviation of the shown age within a track, averaged over tracks; flips are changes
 of the shown class between successive frames of a track. The fuser's settings were chosen on fold 2.
 """
@@ -106,7 +106,7 @@ def measure_clip(
 
 
 def owners_of(faces: Faces, people: list[Person], index: int) -> list[int]:
-    """Whose each face is: a person's is the nearest one to him that is near enough; -1: nobody's."""
+    """Whose each face is: a person's is the nearest one to him that is near enough; -1: no one's."""
     owners = [-1] * len(faces)
     if not len(faces):
         return owners

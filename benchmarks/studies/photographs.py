@@ -1,4 +1,4 @@
-"""Real pictures for measurements, unpacked from zips and folders into one folder."""
+"""Real images for measurements, unpacked from zips and folders into one folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEED = 0
 
 
 def unpack(data: Sequence[Path], folder: Path, count: int) -> list[Path]:
-    """Write ``count`` pictures of ``data`` (zips, or folders of zips or pictures) into ``folder``; their paths.
+    """Write ``count`` images of ``data`` (zips, or folders of zips or images) into ``folder``; their paths.
 
     Every one of ``data`` gives the same number, as far as it has so many, as do the zips of a folder. All are mixed
     evenly: names begin with a shuffled number (seed 0). Files are copied as they are. Raises ``ConfigError`` where
@@ -42,8 +42,8 @@ def even_shares(available: Sequence[int], count: int) -> list[int]:
     """How many to take from each place: alike, but no more than it has. Raises ``ConfigError`` where all have fewer."""
     if sum(available) < count:
         raise ConfigError(
-            f"{count} pictures are needed, the data hold {sum(available)}: ask for fewer with --pictures, or name more "
-            "zips and folders of pictures with --data"
+            f"{count} images are needed, the data hold {sum(available)}: ask for fewer with --pictures, or name more "
+            "zips and folders of images with --data"
         )
     shares = [0] * len(available)
     by_size = sorted(range(len(available)), key=available.__getitem__)
@@ -63,7 +63,7 @@ def link(files: Sequence[Path], folder: Path) -> Path:
 def _places(path: Path) -> list[Path]:
     """A zip, or the zips below a folder, or the folder itself."""
     if not path.exists():
-        raise ConfigError(f"no pictures at `{path}`: name zips or folders of pictures with --data")
+        raise ConfigError(f"no images at `{path}`: name zips or folders of images with --data")
     return sorted(path.rglob("*.zip")) or [path] if path.is_dir() else [path]
 
 
@@ -75,7 +75,7 @@ def _names(place: Path) -> list[str]:
             with zipfile.ZipFile(place) as archive:
                 names = archive.namelist()
         except zipfile.BadZipFile as error:
-            raise ConfigError(f"`{place}` is no zip of pictures ({error})") from error
+            raise ConfigError(f"`{place}` is no zip of images ({error})") from error
     return sorted(name for name in names if name.lower().endswith(SUFFIXES))
 
 

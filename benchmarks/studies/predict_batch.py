@@ -1,10 +1,10 @@
-"""``edgeface predict`` over thousands of pictures against the bare cost of its parts, and its memory on the way.
+"""``edgeface predict`` over thousands of images against the bare cost of its parts, and its memory on the way.
 
     python -m benchmarks.studies.predict_batch [--pictures 5000] [--data DIR-OR-ZIP] [--save FILE]
 
 The command runs as a user would run it, as one process over one folder. The bare parts run in a plain loop here: OpenCV
 decodes, the detector finds faces, crops are cut, the attribute network answers; no messages, checks or JSON. Both
-take turns, a chunk of the same pictures each, one halted while the other runs, so that a busy machine slows both alike.
+take turns, a chunk of the same images each, one halted while the other runs, so that a busy machine slows both alike.
 Efficiency is the bare seconds over the command's, its start and end included; reading ahead may take it above 1.
 """
 
@@ -39,14 +39,14 @@ GOAL = 0.85
 THREADS = (1, 0)
 """Threads of one inference: one, and all cores, which is the command's default."""
 SETTLED = 500
-"""Pictures after which memory is expected to stay as it is."""
+"""Images after which memory is expected to stay as it is."""
 GROWTH_FRAC = 0.05
 """Memory that grows by less than this from there to the end is flat."""
 
 
 @dataclass
 class Chunks:
-    """What each chunk of pictures took: seconds of the command and of the bare parts, and the command's memory."""
+    """What each chunk of images took: seconds of the command and of the bare parts, and the command's memory."""
 
     predict_s: list[float] = field(default_factory=list)
     bare_s: list[float] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Chunks:
 
 
 def bare(files: Sequence[Path], analyzer: FaceAnalyzer) -> list[list[float]]:
-    """Ages of the faces of each picture, by the parts alone."""
+    """Ages of the faces of each image, by the parts alone."""
     detector, estimator = analyzer.detector, analyzer.attributes
     size, name = estimator.spec.input_size, estimator.backend.inputs[0].name
     answers: list[list[float]] = []
@@ -166,7 +166,7 @@ def measure(options: argparse.Namespace) -> Results:
 def tables(results: Results) -> Tables:
     """The table ``predict_batch``."""
     efficiency, settled = f"efficiency (goal: {results['goal']})", f"memory after {SETTLED}"
-    columns = ("threads", "pictures a second", "bare parts", efficiency, settled, "at the end", "growth")
+    columns = ("threads", "images a second", "bare parts", efficiency, settled, "at the end", "growth")
     return {"predict_batch": markdown(columns, [_row(run, results["pictures"]) for run in results["runs"]])}
 
 
@@ -186,7 +186,7 @@ def _row(run: dict[str, Any], pictures: int) -> tuple[str, ...]:
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pictures", type=int, default=5000, help="how many (--quick: 24)")
-    parser.add_argument("--data", type=Path, action="append", help="zips and folders of pictures; repeatable")
+    parser.add_argument("--data", type=Path, action="append", help="zips and folders of images; repeatable")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""``edgeface predict --json`` as a process of its own, which can be halted between pictures and looked at."""
+"""``edgeface predict --json`` as a process of its own, which can be halted between images and looked at."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgeface.errors import BackendError
 
 
 class PredictProcess:
-    """``edgeface predict FOLDER --json``, halted whenever nobody waits for its answers.
+    """``edgeface predict FOLDER --json``, halted whenever no one waits for its answers.
 
     Halting (SIGSTOP) lets something else be measured in between on the same processor. ``seconds`` is the time it was
     not halted. Use it as a context manager.
@@ -37,7 +37,7 @@ class PredictProcess:
         self.seconds = 0.0
 
     def answers(self, count: int) -> tuple[float, list[dict[str, Any]]]:
-        """Let it run until it has answered ``count`` more pictures: the seconds that took, and its lines of JSON.
+        """Let it run until it has answered ``count`` more images: the seconds that took, and its lines of JSON.
 
         What it has begun of the next ones counts as well, and is missing next time. Raises ``BackendError`` where it
         ends before.

@@ -1,11 +1,11 @@
-"""What it costs to recall more of "Others": races answered anew with that class's probability multiplied.
+"""What it costs to recall more of "Others": races answered again with that class's probability multiplied.
 
     python -m benchmarks.studies.race_odds [--data UTKFace/] [--fairface DIR --labels labels.csv] [--save
     …/race_odds.json]
 
-Whoever reads a network's answers can do the same without training: multiply ``race[:, 4]`` and take the greatest. The
-shipped network's answers hold such a shift already (``race_bias`` in its spec); the factor that takes it back is among
-the rows, so that the two can be compared. Judged on the test folds; no factor was chosen on them.
+Anyone who reads a network's answers can do the same without training: multiply ``race[:, 4]`` and take the greatest.
+The shipped network's answers hold such a shift already (``race_bias`` in its spec); the factor that takes it back
+is among the rows, so that the two can be compared. Judged on the test folds; no factor was chosen on them.
 """
 
 from __future__ import annotations

@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("--costs", type=Path, metavar="JSON", help="take times and sizes from this earlier result")
     parser.add_argument("--data", nargs="+", type=Path, default=[], help="UTKFace: folders and zips to evaluate on")
     parser.add_argument("--folds", default="1")
-    parser.add_argument("--limit", type=int, help="only so many pictures, evenly spread")
+    parser.add_argument("--limit", type=int, help="only so many images, evenly spread")
     parser.add_argument("--seconds", type=float, default=10.0, help="time on each network")
     parser.add_argument("--save", type=Path, help="JSON file to write; the table goes beside it")
     options = parser.parse_args()

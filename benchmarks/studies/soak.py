@@ -5,7 +5,7 @@
 
 Each camera is a process of its own (``tests/live/camera.py``). The faults take turns over the streams: dropped
 connections, silence, absence, noise, another size, a clock that is set. Recovery is the time from the end of a fault
-to the first result of a picture taken after it. Memory, threads and open files are sampled all the while; their slopes
+to the first result of an image taken after it. Memory, threads and open files are sampled all the while; their slopes
 leave the first quarter out, in which caches fill. Exit code 1 where a limit is missed.
 """
 

@@ -1,7 +1,7 @@
 """The yardstick network: a VGG-style CNN as published notebooks train it, with random weights (only its cost counts).
 
 Five blocks of 3×3 convolution (32, 64, 128, 256, 512 channels), batch normalisation, ReLU and 2×2 max pooling on a
-200×200 picture, global average pooling, and three linear heads.
+200×200 image, global average pooling, and three linear heads.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def _judged(rows: list[Row]) -> str:
     if judged is None or judged["age_mae"] is None:
         return _found(rows)
     return (
-        f"{_found(rows)}; answers {judged['answered']} of {judged['pictures']} pictures of UTKFace, "
+        f"{_found(rows)}; answers {judged['answered']} of {judged['pictures']} images of UTKFace, "
         f"age error {judged['age_mae']:.1f} y, gender {100 * judged['gender_accuracy']:.1f} %"
     )
 
@@ -107,7 +107,7 @@ def _megabytes(rows: list[Row]) -> str:
 
 _COLUMNS = {
     "attributes": "precision",
-    "runtimes": "run time",
+    "runtimes": "runtime",
     "networks": "network",
     "detector": "detector",
     "preprocess": "way",

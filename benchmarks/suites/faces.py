@@ -1,4 +1,4 @@
-"""Real faces to compare answers on, and pictures of several people made from the two portraits."""
+"""Real faces to compare answers on, and images of several people made from the two portraits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgeface.evaluation.datasets import find_faces
 from edgeface.evaluation.labelled_crops import labelled_crops, pictures, thinned
-from edgeface.evaluation.precropped import framed
+from edgeface.evaluation.precropped import pad_edges
 from edgeface.imaging.image_io import decode_image
 from edgeface.imaging.portraits import portraits
 from edgeface.imaging.preprocess import align
@@ -57,12 +57,12 @@ class LabelledPicture(NamedTuple):
 
 
 def labelled_pictures(utkface: Path, limit: int) -> list[LabelledPicture]:
-    """Up to ``limit`` pictures of UTKFace's held-out fold, evenly spread; none where ``utkface`` does not exist."""
+    """Up to ``limit`` images of UTKFace's held-out fold, evenly spread; none where ``utkface`` does not exist."""
     if not utkface.is_dir():
         return []
     data = thinned(find_faces([utkface], folds={HELD_OUT_FOLD}), limit)
     return [
-        LabelledPicture(framed(decode_image(raw, face.name)), face.age, GENDERS[face.gender])
+        LabelledPicture(pad_edges(decode_image(raw, face.name)), face.age, GENDERS[face.gender])
         for face, raw in pictures(data)
     ]
 
@@ -99,7 +99,7 @@ def agreement(
 
 @dataclass(frozen=True, eq=False)
 class Crowd:
-    """A picture of portraits in a grid, uint8 ``[H, W, 3]`` RGB, and each face's box xyxy in its pixels."""
+    """An image of portraits in a grid, uint8 ``[H, W, 3]`` RGB, and each face's box xyxy in its pixels."""
 
     picture: Image
     boxes: NDArray[np.float64]
@@ -113,7 +113,7 @@ class Crowd:
 
 
 def crowd(columns: int, rows: int, width: int, height: int) -> Crowd:
-    """``columns`` × ``rows`` portraits in a picture of ``width`` × ``height`` pixels."""
+    """``columns`` × ``rows`` portraits in an image of ``width`` × ``height`` pixels."""
     import cv2
 
     cell_width, cell_height = width // columns, height // rows

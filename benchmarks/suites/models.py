@@ -43,7 +43,7 @@ class Artefacts:
 def artefacts(folder: Path, utkface: Path | None) -> Artefacts:
     """Write the shipped network's FP16 and INT8 files for this processor into ``folder``.
 
-    INT8 takes its ranges from the shipped calibration set where ``utkface`` has its pictures, else from the portraits.
+    INT8 takes its ranges from the shipped calibration set where ``utkface`` has its images, else from the portraits.
     """
     model = shipped_model("attributes.onnx")
     with_set = utkface is not None and utkface.is_dir()

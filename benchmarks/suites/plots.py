@@ -1,4 +1,4 @@
-"""A suite's results as a picture."""
+"""A suite's results as an image."""
 
 from __future__ import annotations
 

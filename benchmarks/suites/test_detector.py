@@ -1,4 +1,4 @@
-"""Our face detector against others, on pictures of one and of eight faces."""
+"""Our face detector against others, on images of one and of eight faces."""
 
 from __future__ import annotations
 

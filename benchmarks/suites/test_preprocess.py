@@ -1,4 +1,4 @@
-"""From a picture to network input: aligned crops and the detector's canvas, against other libraries' ways."""
+"""From an image to network input: aligned crops and the detector's canvas, against other libraries' ways."""
 
 from __future__ import annotations
 

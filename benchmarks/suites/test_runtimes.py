@@ -1,4 +1,4 @@
-"""Our ONNX file in other run times: their speed, and whether they give our answers."""
+"""Our ONNX file in other runtimes: their speed, and whether they give our answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_runtimes(
     def opened(make: Callable[[Setting], Infer], of: Setting) -> Callable[[], tuple[Call, Mapping[str, Any]]]:
         def open_and_compare() -> tuple[Call, Mapping[str, Any]]:
             if make is RUNTIMES[COMPILED] and (suite.quick or threads > 1):
-                raise Unavailable("left out for time: every setting is compiled anew")
+                raise Unavailable("left out for time: every setting is compiled again")
             infer = make(of)
             answers = agreement(models.spec, wanted, in_batches(infer, faces.crops, batch))
             crops = np.ascontiguousarray(np.resize(faces.crops, (batch, *faces.crops.shape[1:])))
@@ -56,7 +56,7 @@ INT8_RUNTIMES: dict[str, Callable[[Setting], Infer]] = {"ONNX Runtime": onnx_run
 
 
 def in_batches(infer: Infer, crops: np.ndarray, batch: int) -> dict[str, np.ndarray]:
-    """Answers for all crops of a run time that takes ``batch`` at a time; the last batch is filled up."""
+    """Answers for all crops of a runtime that takes ``batch`` at a time; the last batch is filled up."""
     parts = []
     for start in range(0, len(crops), batch):
         part = crops[start : start + batch]

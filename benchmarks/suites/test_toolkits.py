@@ -1,4 +1,4 @@
-"""A whole picture to ages and genders: ours against toolkits that install from the package index and run offline."""
+"""A whole image to ages and genders: ours against toolkits that install from the package index and run offline."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def test_toolkits(
     contenders = [contender("edgeface", opened(edgeface))]
     contenders += [contender(name, opened(make)) for name, make in TOOLKITS.items()]
     title = f"{count} face{'s' if count > 1 else ''} in {width}×{height}, each toolkit's own threads"
-    settings = {"faces": count, "judged_on": f"{len(labelled)} pictures of UTKFace fold {HELD_OUT_FOLD}"}
+    settings = {"faces": count, "judged_on": f"{len(labelled)} images of UTKFace fold {HELD_OUT_FOLD}"}
     suite.cases.append(contest(benchmark, title, contenders, suite.seconds, settings))
 
 
 def judgement(analyse: Analyse, pictures: Sequence[LabelledPicture]) -> dict[str, float | int | None]:
-    """How many pictures a toolkit answers, and on those its mean age error in years and its share of right genders."""
+    """How many images a toolkit answers, and on those its mean age error in years and its share of right genders."""
     answers = [(picture, largest(analyse(picture.pixels))) for picture in pictures]
     answered = [(picture, person) for picture, person in answers if person is not None]
     return {

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.script import ROOT, Results, Tables
-from edgeface.common.console import complain, note
+from edgeface.common.console import log_line, report_error
 from edgeface.common.files import atomic_path
 from edgeface.errors import ConfigError, EdgefaceError
 
@@ -223,13 +223,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             draw_plots()
             changed = write(documents())
-            note(
+            log_line(
                 f"wrote tables of {', '.join(page.name for page in changed)}"
                 if changed
                 else "all tables are up to date"
             )
     except EdgefaceError as error:
-        complain(error)
+        report_error(error)
         return 1
     return 0
 

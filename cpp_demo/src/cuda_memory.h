@@ -1,4 +1,4 @@
-// The CUDA run time, owned: streams, device and pinned memory that only grow, the GPU at hand.
+// The CUDA runtime, owned: streams, device and pinned memory that only grow, the GPU at hand.
 #pragma once
 
 #include <cuda_runtime_api.h>

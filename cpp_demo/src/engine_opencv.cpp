@@ -43,7 +43,7 @@ public:
 
     std::string device() const override { return cpu_device(std::string("OpenCV ") + CV_VERSION, cv::getNumThreads()); }
 
-    // Pictures run one by one: the variant's batch is 1.
+    // Images run one by one: the variant's batch is 1.
     const std::vector<Tensor>& infer(const std::uint8_t* pixels, const Shape& shape) override {
         const int sizes[] = {1, static_cast<int>(shape[1]), static_cast<int>(shape[2]), 3};
         const std::size_t bytes = static_cast<std::size_t>(shape[1] * shape[2] * 3);
@@ -70,7 +70,7 @@ private:
         }
     }
 
-    // One picture's answer behind those before it.
+    // One image's answer behind those before it.
     void append(std::size_t output, std::int64_t batch) {
         const cv::Mat answer = made_[output].isContinuous() ? made_[output] : made_[output].clone();
         Shape shape(answer.size.p, answer.size.p + answer.dims);

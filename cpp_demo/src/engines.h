@@ -1,4 +1,4 @@
-// The run times that this build has; every one is a file of its own.
+// The runtimes that this build has; every one is a file of its own.
 #pragma once
 
 #include <memory>

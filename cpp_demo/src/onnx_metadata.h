@@ -1,4 +1,4 @@
-// The `metadata_props` of an ONNX file, read without any run time: all backends see the same contract.
+// The `metadata_props` of an ONNX file, read without any runtime: all backends see the same contract.
 #pragma once
 
 #include <string>

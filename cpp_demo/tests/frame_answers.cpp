@@ -1,4 +1,4 @@
-// One line of JSON for raw RGB pixels, so that C++ and Python can be compared on exactly the same picture:
+// One line of JSON for raw RGB pixels, so that C++ and Python can be compared on exactly the same image:
 // `edgeface_frame_answers DETECTOR ATTRIBUTES BACKEND WIDTH HEIGHT [PADDING]` reads the rows from stdin.
 #include <cstdlib>
 #include <exception>

@@ -1,7 +1,7 @@
-"""What a picture costs on a GPU, against the floor that no pipeline can go below.
+"""What an image costs on a GPU, against the floor that no pipeline can go below.
 
 Times inside the GPU are by CUDA events that are part of the captured graph, so that nothing of the host is in them. The
-floor is the picture's bytes over the measured bandwidth and both networks alone. What the host adds to a launch is told
+floor is the image's bytes over the measured bandwidth and both networks alone. What the host adds to a launch is told
 from the whole graph, upload included, launched in a loop, and the pipeline's own call in turns.
 """
 
@@ -16,13 +16,13 @@ import numpy as np
 from edgeface.bench.model_speed import Samples, Speedup, interleaved_ms, paired_speedup
 from edgeface.cuda.context import DeviceBuffer, PinnedBuffer
 from edgeface.cuda.stream import Event, Graph
-from edgeface.gpu.frame_job import Job
+from edgeface.gpu.frame_job import FrameJob
 from edgeface.gpu.pipeline import STAGES, GpuPipeline
 from edgeface.types import Image
 
 _LAUNCHES = 30
 _SETTLED = 20
-"""Calls after which the pipeline foresees the picture's number of faces and has captured its graph."""
+"""Calls after which the pipeline foresees the image's number of faces and has captured its graph."""
 _COPY_BYTES = 32 << 20
 """Long enough for a copy to be all bandwidth."""
 
@@ -31,12 +31,12 @@ Queue = Callable[[], None]
 
 @dataclass(frozen=True)
 class GpuCost:
-    """One picture's cost; milliseconds are medians.
+    """One image's cost; milliseconds are medians.
 
     ``faces`` were found in it and ``bucket`` answered. ``stages_ms`` by stage and ``graph_ms`` from upload to download;
     ``floor_ms`` of upload, detector, attributes and download, and ``floor`` their sum over ``graph_ms``.
     ``upload_gb_s`` and ``download_gb_s`` from and to pinned memory. ``bare_ms`` from the launch of the graph to the end
-    of the wait, ``call_ms`` of the pipeline's call with the picture in its slot, ``copied_ms`` with one that has to be
+    of the wait, ``call_ms`` of the pipeline's call with the image in its slot, ``copied_ms`` with one that has to be
     copied there first; ``overhead`` is call over bare.
     """
 
@@ -111,15 +111,15 @@ class _Bench:
     def __init__(self, pipeline: GpuPipeline) -> None:
         self._pipeline, self._stream, self._context = pipeline, pipeline.stream, pipeline.context
 
-    def upload(self, picture: Image, job: Job) -> Queue:
-        """What brings the picture up; nothing where host and GPU share their memory."""
+    def upload(self, picture: Image, job: FrameJob) -> Queue:
+        """What brings the image up; nothing where host and GPU share their memory."""
         seat = job.seats[0]
         pinned = seat.ring.filled(picture)
         if pinned.address:
             return lambda: None
         return lambda: self._stream.upload(seat.stages.picture, pinned, picture.nbytes)
 
-    def stages(self, job: Job, upload: Queue) -> dict[str, float]:
+    def stages(self, job: FrameJob, upload: Queue) -> dict[str, float]:
         """Median milliseconds of each stage inside one graph."""
         events = {stage: Event(self._context) for stage in ("start", *STAGES)}
 
@@ -169,8 +169,8 @@ class _Bench:
         buffer.free()
         return size / taken / 1e6
 
-    def in_turns(self, job: Job, upload: Queue, picture: Image, seconds: float) -> list[list[Samples]]:
-        """Milliseconds of the bare graph, of the pipeline's call, and of one that copies the picture first."""
+    def in_turns(self, job: FrameJob, upload: Queue, picture: Image, seconds: float) -> list[list[Samples]]:
+        """Milliseconds of the bare graph, of the pipeline's call, and of one that copies the image first."""
         pipeline, (width, height) = self._pipeline, picture.shape[1::-1]
         for _ in range(3):
             pipeline.slot(width, height)[...] = picture

@@ -32,7 +32,7 @@ Progress = Callable[[int, int], None]
 Samples = NDArray[np.float64]
 
 CANVAS = (480, 640)
-"""Height and width in pixels of the picture that a detector of free input size is timed with."""
+"""Height and width in pixels of the image that a detector of free input size is timed with."""
 CONFIDENCE = 0.95
 _RESAMPLES = 2000
 _WORTH_NAMING = 0.02
@@ -63,7 +63,7 @@ class BenchRow:
     """One artefact at one batch size and thread count.
 
     ``calls_ms`` are p50, p90 and p99 of the single calls; ``rounds_ms`` float64 ``[R]`` is the fastest call of each
-    round, the same rounds as those of every other artefact at this setting; ``items_per_s`` are faces or pictures a
+    round, the same rounds as those of every other artefact at this setting; ``items_per_s`` are faces or images a
     second, one call after the other; ``memory_mb`` is the peak of a process that opens the artefact and runs it
     (``None``: not measured).
     """

@@ -124,7 +124,7 @@ def bench_pipeline(
 
 
 def _clocked(analyzer: AnyAnalyzer, on: bool) -> float:
-    """Have a GPU's work measured, and its copies counted anew, or no more; milliseconds that it has worked so far."""
+    """Have a GPU's work measured, and its copies counted again, or no more; milliseconds that it has worked so far."""
 
     def switch(pipeline: GpuPipeline) -> float:
         pipeline.clocked = on

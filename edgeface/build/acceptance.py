@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeface.bench.model_speed import bench
-from edgeface.build.evaluators import Judge, judge_of, read_gate
-from edgeface.build.request import Job, Order
+from edgeface.build.evaluators import Evaluator, evaluator_of, read_gate
+from edgeface.build.request import ResolvedBuild, BuildRequest
 from edgeface.build.steps import Reporter, calibrated, set_facts
 from edgeface.evaluation.datasets import find_faces
 from edgeface.parity.attribute_parity import LATENCY_BATCH
@@ -25,7 +25,7 @@ _SEARCH_GOAL = 0.8
 _LATENCY_S = 2.0
 
 
-def faces_digest(order: Order) -> str:
+def faces_digest(order: BuildRequest) -> str:
     """Hex sha256 over names and labels of the faces that a gate judges ``order`` by: a verdict holds for these only."""
     faces = [face for part in find_faces(order.data, order.labels, {GATE_FOLD}) for face in part.faces]
     lines = sorted(f"{face.name} {face.age} {face.interval} {face.gender} {face.race}\n" for face in faces)
@@ -33,7 +33,7 @@ def faces_digest(order: Order) -> str:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class EvaluationResult:
     """What keeps an engine from passing, a sentence each; ``lossy`` where more layers in float might help."""
 
     failures: tuple[str, ...]
@@ -44,16 +44,16 @@ class Judgement:
 class Gate:
     """Judges engines and graphs of one job.
 
-    An engine has to be faster than the float model, and than the engine ``rival``, if there is one. Pictures that are
+    An engine has to be faster than the float model, and than the engine ``fp16_baseline``, if there is one. Images that are
     needed more than once lie in ``folder``.
     """
 
-    def __init__(self, job: Job, folder: Path, say: Reporter, rival: Path | None = None) -> None:
-        self._job, self._folder, self._say, self._rival = job, folder, say, rival
-        self._judge: Judge = judge_of(job, folder, say)
+    def __init__(self, job: ResolvedBuild, folder: Path, say: Reporter, fp16_baseline: Path | None = None) -> None:
+        self._job, self._folder, self._say, self._fp16_baseline = job, folder, say, fp16_baseline
+        self._judge: Evaluator = evaluator_of(job, folder, say)
         self._budget = read_gate(job.order)
 
-    def judge(self, engine: Path) -> Judgement:
+    def judge(self, engine: Path) -> EvaluationResult:
         """The engine against the float model on ``GATE_FOLD``, answers and latency."""
         order = self._job.order
         verdict = self._judge(engine, GATE_FOLD, _LATENCY_S)
@@ -66,14 +66,14 @@ class Gate:
         }
         figures["bench"] = [{**row, "artefact": Path(row["artefact"]).name} for row in figures["bench"] or ()]
         faults = [fault.replace(str(engine), order.out.name) for fault in verdict.failures]
-        if self._rival is not None:
-            figures["speedup_over_fp16"], slow = self._against_rival(self._rival, engine)
+        if self._fp16_baseline is not None:
+            figures["speedup_over_fp16"], slow = self._against_rival(self._fp16_baseline, engine)
             faults += slow
-        return Judgement(tuple(faults), verdict.share > 1, figures)
+        return EvaluationResult(tuple(faults), verdict.share > 1, figures)
 
-    def _against_rival(self, rival: Path, engine: Path) -> tuple[dict[str, Any], list[str]]:
-        """The speed-up over ``rival``, and a sentence where there is none although the budget wants one."""
-        timed = bench([rival, engine], (LATENCY_BATCH,), (1,), _LATENCY_S, memory=False)
+    def _against_rival(self, fp16_baseline: Path, engine: Path) -> tuple[dict[str, Any], list[str]]:
+        """The speed-up over ``fp16_baseline``, and a sentence where there is none although the budget wants one."""
+        timed = bench([fp16_baseline, engine], (LATENCY_BATCH,), (1,), _LATENCY_S, memory=False)
         speedup = timed.speedup(timed.rows[1])
         slow = (
             f"`{self._job.order.out.name}`: int8 is not faster than fp16 on this machine: {speedup.median:.2f} times "

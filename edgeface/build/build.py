@@ -19,15 +19,15 @@ from edgeface import __version__
 from edgeface.common import machine
 from edgeface.common.files import cache_dir, sha256_file
 from edgeface.spec.metadata import onnx_metadata, passport_path
-from edgeface.build.acceptance import GATE_FOLD, Gate, Judgement, faces_digest
+from edgeface.build.acceptance import GATE_FOLD, Gate, EvaluationResult, faces_digest
 from edgeface.build.evaluators import read_gate
-from edgeface.build.request import Job, Order, look_up, rebuild_command
+from edgeface.build.request import ResolvedBuild, BuildRequest, resolve, rebuild_command
 from edgeface.build.steps import Reporter, Silence, engine_of, layer_precisions, quantised
 from edgeface.errors import ArtifactError, ConfigError, EdgefaceError, ParityError, SinkError
 from edgeface.spec.passport import Passport, load_passport
 from edgeface.spec.precision import precision_in
 
-__all__ = ["Built", "Order", "build_engine"]
+__all__ = ["Built", "BuildRequest", "build_engine"]
 
 _LOCKED_NOTE = "another process builds this engine already, waiting for it"
 
@@ -41,7 +41,7 @@ class Built:
     fresh: bool
 
 
-def build_engine(order: Order, reporter: Reporter | None = None) -> Built:
+def build_engine(order: BuildRequest, reporter: Reporter | None = None) -> Built:
     """Build, judge and publish the engine ``order.out`` with its passport beside it.
 
     Raises ``ParityError`` where it misses its budget, ``ConfigError`` for a recipe that does not fit model or machine,
@@ -49,7 +49,7 @@ def build_engine(order: Order, reporter: Reporter | None = None) -> Built:
     ``SinkError`` where nothing can be written. Then, and on Ctrl-C, what lay at ``order.out`` stays as it was.
     """
     say = reporter or Silence()
-    job = look_up(order)
+    job = resolve(order)
     with _lock(job.key, order.wait, say):
         known = _up_to_date(job)
         if known is not None:
@@ -64,7 +64,7 @@ def build_engine(order: Order, reporter: Reporter | None = None) -> Built:
             raise SinkError(f"cannot write `{order.out}`: {error.strerror or error}") from error
 
 
-def _up_to_date(job: Job) -> Passport | None:
+def _up_to_date(job: ResolvedBuild) -> Passport | None:
     """The passport of the engine that is there already, if it came from the same inputs and was judged as asked."""
     out = job.order.out
     try:
@@ -78,7 +78,7 @@ def _up_to_date(job: Job) -> Passport | None:
     return passport if job.order.why_unjudged or _is_judged(job, passport) else None
 
 
-def _is_judged(job: Job, passport: Passport) -> bool:
+def _is_judged(job: ResolvedBuild, passport: Passport) -> bool:
     """Whether the engine's verdict is the one asked for: by the same budget, on the same faces, and as many of them."""
     verdict = passport.gate
     if verdict.get("verdict") != "passed" or verdict.get("limit") not in (None, job.order.limit):
@@ -87,13 +87,13 @@ def _is_judged(job: Job, passport: Passport) -> bool:
     return same and verdict.get("faces_digest") == faces_digest(job.order)
 
 
-def _build(job: Job, folder: Path, say: Reporter) -> Passport:
+def _build(job: ResolvedBuild, folder: Path, say: Reporter) -> Passport:
     order = job.order
     candidate = folder / order.out.name
     passport = unjudged_engine(job, quantised(job, folder, say), folder, say)
     if order.why_unjudged:
         return _publish(passport, candidate, order.out, {"verdict": "not judged", "why": order.why_unjudged})
-    gate = Gate(job, folder, say, _rival(job, folder, say))
+    gate = Gate(job, folder, say, _fp16_baseline(job, folder, say))
     judgement = gate.judge(candidate)
     if judgement.lossy and order.recipe.precision == "int8" and order.search:
         passport = unjudged_engine(job, gate.search(), folder, say)
@@ -105,7 +105,7 @@ def _build(job: Job, folder: Path, say: Reporter) -> Passport:
     return _publish(passport, candidate, order.out, {"verdict": "passed", **judgement.figures})
 
 
-def _rival(job: Job, folder: Path, say: Reporter) -> Path | None:
+def _fp16_baseline(job: ResolvedBuild, folder: Path, say: Reporter) -> Path | None:
     """The fp16 engine that an int8 one has to outrun where both are TensorRT's, for else there is no use for it."""
     order = job.order
     if order.recipe.on_cpu or order.recipe.precision != "int8":
@@ -113,12 +113,12 @@ def _rival(job: Job, folder: Path, say: Reporter) -> Path | None:
     recipe = dataclasses.replace(order.recipe, precision="fp16", calibration=None)
     place = folder / "fp16"
     place.mkdir()
-    rival = dataclasses.replace(job, calibration=None, order=dataclasses.replace(order, recipe=recipe))
-    unjudged_engine(rival, quantised(rival, place, say), place, say)
+    fp16_baseline = dataclasses.replace(job, calibration=None, order=dataclasses.replace(order, recipe=recipe))
+    unjudged_engine(fp16_baseline, quantised(fp16_baseline, place, say), place, say)
     return place / order.out.name
 
 
-def unjudged_engine(job: Job, graph: Path, folder: Path, say: Reporter) -> Passport:
+def unjudged_engine(job: ResolvedBuild, graph: Path, folder: Path, say: Reporter) -> Passport:
     """Build the job's engine of ``graph`` in ``folder``, under the name that was ordered, and lay a passport beside it
     that knows no verdict, since nothing loads without one."""
     order = job.order
@@ -159,7 +159,7 @@ def _publish(passport: Passport, candidate: Path, out: Path, gate: Mapping[str, 
     return final
 
 
-def _verdict(order: Order, judgement: Judgement) -> str:
+def _verdict(order: BuildRequest, judgement: EvaluationResult) -> str:
     what = "; ".join(judgement.failures)
     return f"`{order.out.name}` misses its budget, nothing was written: {what} (--no-gate builds it all the same)"
 

@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edgeface.spec.metadata import model_spec
-from edgeface.build.request import Job, Order
+from edgeface.build.request import ResolvedBuild, BuildRequest
 from edgeface.build.steps import Reporter
 from edgeface.evaluation.datasets import FaceSet, find_faces
 from edgeface.imaging.image_io import decode_image, write_image
 from edgeface.evaluation.labelled_crops import LabelledCrops, labelled_crops, pictures, thinned
 from edgeface.parity import Budget, CandidateParity, compare, failures, read_budget
 from edgeface.parity.detector_parity import compare_detectors, detector_failures
-from edgeface.evaluation.precropped import framed
+from edgeface.evaluation.precropped import pad_edges
 from edgeface.inference.detector import FaceDetector
 from edgeface.runtime.base import REFERENCE_RUNTIME
 from edgeface.spec.model import MODEL_KEY
 
 _DETECTOR_PICTURES = 500
-"""Pictures of a fold that detectors are compared on, unless the order has a limit."""
+"""Images of a fold that detectors are compared on, unless the order has a limit."""
 
 
 @dataclass(frozen=True)
@@ -34,27 +34,27 @@ class Verdict:
     figures: Mapping[str, Any]
 
 
-class Judge(Protocol):
+class Evaluator(Protocol):
     def __call__(self, candidate: Path, fold: int, latency_s: float) -> Verdict:
         """``candidate`` against the float model on the faces of ``fold``; both timed for ``latency_s`` seconds each."""
         ...
 
 
-def read_gate(order: Order) -> Budget:
+def read_gate(order: BuildRequest) -> Budget:
     """The budget an order is judged by."""
     return read_budget(order.gate) if isinstance(order.gate, Path) else Budget()
 
 
-def judge_of(job: Job, folder: Path, say: Reporter) -> Judge:
-    """The judge for the kind of model that ``job`` builds; it may keep pictures in ``folder``."""
+def evaluator_of(job: ResolvedBuild, folder: Path, say: Reporter) -> Evaluator:
+    """The judge for the kind of model that ``job`` builds; it may keep images in ``folder``."""
     budget = read_gate(job.order)
-    return AttributeJudge(job, budget, say) if MODEL_KEY in job.metadata else DetectorJudge(job, budget, say, folder)
+    return AttributeEvaluator(job, budget, say) if MODEL_KEY in job.metadata else DetectorEvaluator(job, budget, say, folder)
 
 
-class AttributeJudge:
+class AttributeEvaluator:
     """Compares answers on labelled crops, which are cut once for each fold."""
 
-    def __init__(self, job: Job, budget: Budget, say: Reporter) -> None:
+    def __init__(self, job: ResolvedBuild, budget: Budget, say: Reporter) -> None:
         self._order, self._budget, self._say = job.order, budget, say
         self._crops: dict[int, LabelledCrops] = {}
 
@@ -83,10 +83,10 @@ class AttributeJudge:
         return self._crops[fold]
 
 
-class DetectorJudge:
-    """Compares found faces on framed pictures, which are written once for each fold."""
+class DetectorEvaluator:
+    """Compares found faces on framed images, which are written once for each fold."""
 
-    def __init__(self, job: Job, budget: Budget, say: Reporter, folder: Path) -> None:
+    def __init__(self, job: ResolvedBuild, budget: Budget, say: Reporter, folder: Path) -> None:
         self._order, self._budget, self._say, self._folder = job.order, budget, say, folder
 
     def __call__(self, candidate: Path, fold: int, latency_s: float) -> Verdict:
@@ -114,11 +114,11 @@ class DetectorJudge:
             place.mkdir()
             faces = _faces(self._order, fold, self._order.limit or _DETECTOR_PICTURES)
             for number, (face, raw) in enumerate(pictures(faces)):
-                write_image(place / f"{number:05}.jpg", framed(decode_image(raw, face.name)))
+                write_image(place / f"{number:05}.jpg", pad_edges(decode_image(raw, face.name)))
         return place
 
 
-def _faces(order: Order, fold: int, limit: int | None) -> list[FaceSet]:
+def _faces(order: BuildRequest, fold: int, limit: int | None) -> list[FaceSet]:
     faces = find_faces(order.data, order.labels, {fold})
     return list(faces) if limit is None else thinned(faces, limit)
 

@@ -22,7 +22,7 @@ from edgeface.spec.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Order:
+class BuildRequest:
     """What to build and how far to go.
 
     ``data`` are the folders and zips of labelled faces that hold the calibration set and the folds of the gate,
@@ -50,10 +50,10 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Job:
+class ResolvedBuild:
     """An order with everything looked up that decides its result."""
 
-    order: Order
+    order: BuildRequest
     target: str
     metadata: Mapping[str, str]
     source_sha256: str
@@ -62,7 +62,7 @@ class Job:
     key: str = field(default="", compare=False)
 
 
-def look_up(order: Order) -> Job:
+def resolve(order: BuildRequest) -> ResolvedBuild:
     """Everything the order depends on. Raises ``EdgefaceError`` where it cannot be built here."""
     recipe = order.recipe
     target = resolve_target(recipe.target)
@@ -70,11 +70,11 @@ def look_up(order: Order) -> Job:
     _check_order(order, target, metadata)
     calibration = read_set(recipe.calibration) if recipe.precision == "int8" and recipe.calibration else None
     identity = _identity(recipe)
-    job = Job(order, target, metadata, sha256_file(order.model), calibration, identity)
+    job = ResolvedBuild(order, target, metadata, sha256_file(order.model), calibration, identity)
     return dataclasses.replace(job, key=_key(job))
 
 
-def _check_order(order: Order, target: str, metadata: Mapping[str, str]) -> None:
+def _check_order(order: BuildRequest, target: str, metadata: Mapping[str, str]) -> None:
     recipe, suffix = order.recipe, ".onnx" if order.recipe.on_cpu else ENGINE_SUFFIX
     if order.out.suffix.lower() != suffix:
         raise ConfigError(f"`{order.out}`: an engine for {recipe.target} ends in {suffix}, name it so")
@@ -130,7 +130,7 @@ def _check_processor(recipe: Recipe) -> None:
         )
 
 
-def _key(job: Job) -> str:
+def _key(job: ResolvedBuild) -> str:
     """Hex sha256 over all that decides the engine's bytes and its verdict."""
     cpu = machine.cpu()
     runtime = machine.version("onnxruntime") or machine.version("onnxruntime-gpu")
@@ -146,7 +146,7 @@ def _key(job: Job) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def rebuild_command(order: Order) -> str:
+def rebuild_command(order: BuildRequest) -> str:
     """The command line that builds the engine of ``order`` again."""
     recipe = order.recipe
     words = ["edgeface", "build-engine", str(order.model)]

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from edgeface.common.files import atomic_path, cache_dir
 from edgeface.spec.metadata import detector_spec, model_spec
-from edgeface.build.request import Job
+from edgeface.build.request import ResolvedBuild
 from edgeface.evaluation.datasets import find_faces
 from edgeface.errors import ConfigError, SinkError
 from edgeface.spec.model import MODEL_KEY
@@ -54,7 +54,7 @@ class EngineDetails:
     timing_cache_sha256: str | None = None
 
 
-def calibrated(job: Job, say: Reporter) -> Any:
+def calibrated(job: ResolvedBuild, say: Reporter) -> Any:
     """The model's activation ranges on the recipe's calibration set; ``None`` unless it is to be int8."""
     if job.calibration is None:
         return None
@@ -65,7 +65,7 @@ def calibrated(job: Job, say: Reporter) -> Any:
         return calibration_ranges(job.order.model, job.calibration, data, job.order.recipe.method, report)
 
 
-def quantised(job: Job, folder: Path, say: Reporter) -> Path:
+def quantised(job: ResolvedBuild, folder: Path, say: Reporter) -> Path:
     """The ONNX graph in the recipe's precision, written into ``folder``."""
     out, precision = folder / "graph.onnx", job.order.recipe.precision
     if precision == "fp32":
@@ -77,12 +77,12 @@ def quantised(job: Job, folder: Path, say: Reporter) -> Path:
     return quantize(job.order.model, out, precision, job.target, ranges, calibration=set_facts(job))
 
 
-def set_facts(job: Job) -> dict[str, str]:
+def set_facts(job: ResolvedBuild) -> dict[str, str]:
     """The calibration set as the spec records it."""
     return {} if job.calibration is None else {"name": job.calibration.name, "digest": job.calibration.digest}
 
 
-def engine_of(job: Job, graph: Path, out: Path, say: Reporter) -> EngineDetails:
+def engine_of(job: ResolvedBuild, graph: Path, out: Path, say: Reporter) -> EngineDetails:
     """Turn ``graph`` into the engine ``out``: TensorRT's, or for a processor the graph itself."""
     if job.order.recipe.on_cpu:
         shutil.copyfile(graph, out)
@@ -106,8 +106,8 @@ def engine_of(job: Job, graph: Path, out: Path, say: Reporter) -> EngineDetails:
     return EngineDetails(plan.layers, hashlib.sha256(plan.timing_cache).hexdigest())
 
 
-def profiles(job: Job) -> dict[str, Any]:
-    """The shapes every input may take: batches up to the recipe's; a detector's pictures up to its canvas.
+def profiles(job: ResolvedBuild) -> dict[str, Any]:
+    """The shapes every input may take: batches up to the recipe's; a detector's images up to its canvas.
 
     A DLA core takes one shape only.
     """
@@ -121,9 +121,9 @@ def profiles(job: Job) -> dict[str, Any]:
         return {_CROPS_INPUT: Profile(*((batch, side, side, 3) for batch in (smallest, usual, largest)))}
     spec = detector_spec(job.order.model)
     if fixed or spec is None:
-        raise ConfigError("dla: a DLA core takes pictures of one size only; leave `dla` out for a face detector")
+        raise ConfigError("dla: a DLA core takes images of one size only; leave `dla` out for a face detector")
     step, longest = spec.multiple, -(-spec.longest_px // spec.multiple) * spec.multiple
-    wide = -(-longest * 9 // (16 * step)) * step  # the height of a 16:9 picture
+    wide = -(-longest * 9 // (16 * step)) * step  # the height of a 16:9 image
     return {_IMAGE_INPUT: Profile((1, step, step, 3), (1, wide, longest, 3), (largest, longest, longest, 3))}
 
 
@@ -135,7 +135,7 @@ def _read(cache: Path) -> bytes:
         return b""
 
 
-def _timing_cache_path(job: Job) -> Path:
+def _timing_cache_path(job: ResolvedBuild) -> Path:
     name = re.sub(r"[^\w.]+", "-", f"{job.identity['gpu']}-tensorrt-{job.identity['tensorrt']}")
     return cache_dir() / "timing" / f"{name}.cache"
 

@@ -1,4 +1,4 @@
-"""Calibration sets: the pictures that give an int8 network its ranges; drawn evenly, from training folds only."""
+"""Calibration sets: the images that give an int8 network its ranges; drawn evenly, from training folds only."""
 
 from edgeface.calibration.check import Coverage, check_set
 from edgeface.calibration.crops import calibration_crops

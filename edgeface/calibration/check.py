@@ -1,4 +1,4 @@
-"""Judging a calibration set: it is what it says, its pictures are there, and none of them is judged on."""
+"""Judging a calibration set: it is what it says, its images are there, and none of them is judged on."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from edgeface.spec.model import GENDERS, RACES
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many pictures of each stratum ("male White 20-29") the set has, and how many its folds have in the data.
+    """How many images of each stratum ("male White 20-29") the set has, and how many its folds have in the data.
 
-    ``compared`` is the number of held-out pictures that were sought in the set by what they show; with 0 the data
+    ``compared`` is the number of held-out images that were sought in the set by what they show; with 0 the data
     had none, and only names were compared.
     """
 
@@ -65,8 +65,8 @@ def check_set(
 ) -> Coverage:
     """Judge a set on the data it was drawn from, all folds of them.
 
-    Raises ``CalibrationError`` where it is empty, lists a picture twice, has one of a held-out fold (by the fold of its
-    name, or because it shows what a held-out picture shows), where one is missing, changed or cannot be decoded, is of
+    Raises ``CalibrationError`` where it is empty, lists an image twice, has one of a held-out fold (by the fold of its
+    name, or because it shows what a held-out image shows), where one is missing, changed or cannot be decoded, is of
     another stratum than stated, or where the list does not have the size or digest that it states.
     """
     where = f"calibration set `{calibration.name}`"
@@ -84,7 +84,7 @@ def check_set(
 def verified_pictures(
     calibration: CalibrationSet, data: Sequence[FaceSet], held_out: Collection[int] = HELD_OUT
 ) -> list[Picture]:
-    """The set's pictures in its order: all that ``check_set`` judges without looking at what pictures show.
+    """The set's images in its order: all that ``check_set`` judges without looking at what images show.
 
     Raises ``CalibrationError`` as ``check_set`` does, but for strata and look-alikes.
     """
@@ -97,7 +97,7 @@ def verified_pictures(
 def _present(
     where: str, calibration: CalibrationSet, data: Sequence[FaceSet], held_out: Collection[int]
 ) -> list[Picture]:
-    """The set's pictures, each there once, unchanged and of the folds that the set states."""
+    """The set's images, each there once, unchanged and of the folds that the set states."""
     _refuse_doubles(where, calibration)
     located = locate(calibration, data)
     _refuse_folds(where, calibration, located.values(), held_out)
@@ -107,12 +107,12 @@ def _present(
 def _refuse_doubles(where: str, calibration: CalibrationSet) -> None:
     """Raise ``CalibrationError`` for a set without files or with the same name or content twice."""
     if not calibration.files:
-        raise CalibrationError(f"{where} is empty: ranges of no picture are noise, make it again")
+        raise CalibrationError(f"{where} is empty: ranges of no image are noise, make it again")
     names = Counter(file.name for file in calibration.files)
     contents = Counter(file.sha256 for file in calibration.files)
     doubles = [file.name for file in calibration.files if max(names[file.name], contents[file.sha256]) > 1]
     if doubles:
-        raise CalibrationError(f"{where} lists the same picture more than once: {shown(doubles)}; remove the doubles")
+        raise CalibrationError(f"{where} lists the same image more than once: {shown(doubles)}; remove the doubles")
 
 
 def _refuse_edited(where: str, calibration: CalibrationSet) -> None:
@@ -162,7 +162,7 @@ def _refuse_look_alikes(
     held_names: Sequence[str],
     held: NDArray[np.float32],
 ) -> None:
-    """Raise ``CalibrationError`` where a picture shows the same as a held-out one or as another of the set."""
+    """Raise ``CalibrationError`` where an image shows the same as a held-out one or as another of the set."""
     distances, rows = nearest(vectors, held)
     for picture, distance, row in zip(pictures, distances, rows):
         if distance <= LOOK_ALIKE_LEVELS:

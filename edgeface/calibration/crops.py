@@ -33,7 +33,7 @@ def calibration_crops(
     """The set's crops uint8 ``[size, S, S, 3]`` RGB in its order, cut as ``edgeface run`` would.
 
     A face that the detector misses is cut as a centre square; so are all without a ``detector``. Raises
-    ``CalibrationError`` where a picture is missing, changed, held out or cannot be decoded, where the list was edited
+    ``CalibrationError`` where an image is missing, changed, held out or cannot be decoded, where the list was edited
     (never a shorter set), and where the ``detector`` finds too few faces: ranges of anything else are those of another
     network.
     """
@@ -55,7 +55,7 @@ def calibration_crops(
                 progress(len(crops), len(pictures))
     if found < _FACES_FRAC * len(crops):
         raise CalibrationError(
-            f"{where}: the detector finds a face in only {found} of its {len(crops)} pictures, expected "
-            f"{_FACES_FRAC:.0%} or more; draw the set from pictures of faces: edgeface calibration make"
+            f"{where}: the detector finds a face in only {found} of its {len(crops)} images, expected "
+            f"{_FACES_FRAC:.0%} or more; draw the set from images of faces: edgeface calibration make"
         )
     return stack(crops, spec.input_size)

@@ -1,4 +1,4 @@
-"""How large a calibration set has to be: the ranges of its first pictures against those of all."""
+"""How large a calibration set has to be: the ranges of its first images against those of all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _INPUT = "crops"
 
 @dataclass(frozen=True)
 class RangeError:
-    """How far the ranges of the first ``size`` pictures are from those of all, as fractions of the latter's width.
+    """How far the ranges of the first ``size`` images are from those of all, as fractions of the latter's width.
 
     ``mean`` over all activations, ``worst`` of one, which is ``tensor``. An error of 0.01 is 2.5 of 255 steps.
     """
@@ -43,7 +43,7 @@ def range_errors(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> list[RangeError]:
-    """The errors of the set's first 8, 16, 32, … pictures; ``crops`` uint8 ``[size, S, S, 3]`` are those of the set.
+    """The errors of the set's first 8, 16, 32, … images; ``crops`` uint8 ``[size, S, S, 3]`` are those of the set.
 
     ``method`` and ``cache`` as in ``activation_ranges``.
     """
@@ -59,7 +59,7 @@ def range_errors(
 
 
 def write_curve(errors: Sequence[RangeError], path: str | os.PathLike[str], title: str) -> None:
-    """Draw the curve into a picture (PNG, SVG, PDF by its suffix). Raises ``MissingDependencyError``, ``SinkError``."""
+    """Draw the curve into an image (PNG, SVG, PDF by its suffix). Raises ``MissingDependencyError``, ``SinkError``."""
     try:
         from matplotlib.figure import Figure
         from matplotlib.ticker import PercentFormatter

@@ -13,7 +13,7 @@ from edgeface.common.files import cache_dir
 from edgeface.errors import CalibrationError, ImageError, SpecError
 from edgeface.evaluation.datasets import FaceSet
 from edgeface.evaluation.labelled_crops import Progress
-from edgeface.evaluation.precropped import framed
+from edgeface.evaluation.precropped import pad_edges
 from edgeface.imaging.geometry import letterbox
 from edgeface.imaging.image_io import decode_image
 from edgeface.imaging.preprocess import fit_canvas
@@ -25,7 +25,7 @@ from edgeface.spec.model import MODEL_KEY, DetectorSpec
 
 _BATCH = 32
 _DETECTOR_PICTURES = 128
-"""Of the set's beginning, which is a fair sample of the whole: a picture has the pixels of a dozen crops."""
+"""Of the set's beginning, which is a fair sample of the whole: an image has the pixels of a dozen crops."""
 _CROPS_INPUT, _IMAGE_INPUT = "crops", "image"
 
 
@@ -36,11 +36,11 @@ def calibration_ranges(
     method: str,
     progress: Progress | None = None,
 ) -> Ranges:
-    """Activation ranges of the float ``model`` on the set's pictures, found in ``data``; computed once, then cached.
+    """Activation ranges of the float ``model`` on the set's images, found in ``data``; computed once, then cached.
 
-    An attribute network sees the aligned crops, a detector the first framed pictures on its canvas. The set is verified
-    also where the ranges are known: a set of other data must not pass because somebody had the right ones once. Raises
-    ``CalibrationError`` where a picture is missing, changed, held out or cannot be decoded.
+    An attribute network sees the aligned crops, a detector the first framed images on its canvas. The set is verified
+    also where the ranges are known: a set of other data must not pass because someone had the right ones once. Raises
+    ``CalibrationError`` where an image is missing, changed, held out or cannot be decoded.
     """
     verified_pictures(calibration, data)
     part = _part_digest(model, calibration)
@@ -52,7 +52,7 @@ def calibration_ranges(
 
 
 def _part_digest(model: Path, calibration: CalibrationSet) -> str:
-    """Which pictures a detector sees depends on the set's order, which its digest does not know; empty: all of them."""
+    """Which images a detector sees depends on the set's order, which its digest does not know; empty: all of them."""
     if MODEL_KEY in onnx_metadata(model) or len(calibration.files) <= _DETECTOR_PICTURES:
         return ""
     return replace(calibration, files=calibration.files[:_DETECTOR_PICTURES]).digest
@@ -61,7 +61,7 @@ def _part_digest(model: Path, calibration: CalibrationSet) -> str:
 def calibration_feeds(
     model: Path, calibration: CalibrationSet, data: Sequence[FaceSet], progress: Progress | None = None
 ) -> list[Feed]:
-    """The set's pictures as inputs of ``model``, each feed one run."""
+    """The set's images as inputs of ``model``, each feed one run."""
     if MODEL_KEY in onnx_metadata(model):
         with FaceDetector(threads=1, runtime=REFERENCE_RUNTIME) as detector:
             crops = calibration_crops(calibration, data, model_spec(model), detector, progress)
@@ -78,6 +78,6 @@ def calibration_feeds(
 
 def _canvas(raw: bytes, spec: DetectorSpec, name: str) -> Feed:
     """One framed chip on a detector's canvas, not enlarged: a camera's frames are as sharp, and enlarging blurs."""
-    image = framed(decode_image(raw, name))
+    image = pad_edges(decode_image(raw, name))
     fit = letterbox(image.shape[1], image.shape[0], spec.longest_px, spec.multiple, upscale=1.0)
     return {_IMAGE_INPUT: fit_canvas(image, fit)[None]}

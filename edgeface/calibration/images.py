@@ -1,4 +1,4 @@
-"""The pictures behind a calibration set: found in a data set, hashed, and told apart from their look-alikes."""
+"""The images behind a calibration set: found in a data set, hashed, and told apart from their look-alikes."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ HELD_OUT = (0, 1, 2)
 """Folds that are judged on: nothing may be fitted to them, ranges included."""
 TRAINING_FOLDS = (3, 4, 5, 6, 7, 8, 9)
 LOOK_ALIKE_LEVELS = 12.0
-"""Thumbnails at most this far apart (root mean square, grey levels) show the same picture.
+"""Thumbnails at most this far apart (root mean square, grey levels) show the same image.
 
 Measured on UTKFace: re-encoding moves a thumbnail by at most 1.3 (WebP at quality 80; JPEG 60 at 112 px). Of its
-16,574 training pictures 309 are nearer than 12 to a held-out one: the same photograph under another date, often with
+16,574 training images 309 are nearer than 12 to a held-out one: the same photograph under another date, often with
 another age, cropped or coloured a little differently. Different people begin at 13.7; nearly all are above 16.
 """
 
@@ -56,7 +56,7 @@ class Picture(NamedTuple):
 def locate(calibration: CalibrationSet, data: Sequence[FaceSet]) -> dict[CalibrationFile, Picture]:
     """The files of the set that the data have, changed or not, in the set's order.
 
-    Folders do not matter; of several pictures with a file's name the one with the right bytes wins.
+    Folders do not matter; of several images with a file's name the one with the right bytes wins.
     """
     wanted = {_base(file.name) for file in calibration.files}
     found: dict[str, list[tuple[LabelledFace, bytes]]] = defaultdict(list)
@@ -70,7 +70,7 @@ def locate(calibration: CalibrationSet, data: Sequence[FaceSet]) -> dict[Calibra
 
 
 def require_all(where: str, calibration: CalibrationSet, located: Mapping[CalibrationFile, Picture]) -> list[Picture]:
-    """Every picture of the set in its order. Raises ``CalibrationError`` where one is missing or has changed."""
+    """Every image of the set in its order. Raises ``CalibrationError`` where one is missing or has changed."""
     count = len(calibration.files)
     missing = [file.name for file in calibration.files if file not in located]
     if missing:
@@ -88,7 +88,7 @@ def require_all(where: str, calibration: CalibrationSet, located: Mapping[Calibr
 
 
 def thumbnail(image: Image) -> NDArray[np.float32]:
-    """A hash of what a picture shows, that survives scaling and re-encoding: float32 ``[192]``, 0…255.
+    """A hash of what an image shows, that survives scaling and re-encoding: float32 ``[192]``, 0…255.
 
     The mean colours of an 8×8 grid; compare with ``nearest``.
     """
@@ -99,7 +99,7 @@ def thumbnail(image: Image) -> NDArray[np.float32]:
 
 
 def thumbnails(named: Sequence[tuple[str, bytes]], where: str) -> NDArray[np.float32]:
-    """Thumbnails of (name, bytes) pairs: float32 ``[N, 192]``. Raises ``CalibrationError`` for what is no picture."""
+    """Thumbnails of (name, bytes) pairs: float32 ``[N, 192]``. Raises ``CalibrationError`` for what is no image."""
 
     def one(item: tuple[str, bytes]) -> NDArray[np.float32]:
         try:
@@ -114,7 +114,7 @@ def thumbnails(named: Sequence[tuple[str, bytes]], where: str) -> NDArray[np.flo
 def fold_thumbnails(
     data: Sequence[FaceSet], folds: Collection[int], progress: Progress | None = None
 ) -> tuple[list[str], NDArray[np.float32]]:
-    """Names and thumbnails of all pictures of ``folds`` that can be decoded; others cannot be judged on either."""
+    """Names and thumbnails of all images of ``folds`` that can be decoded; others cannot be judged on either."""
 
     def one(item: tuple[LabelledFace, bytes]) -> tuple[str, NDArray[np.float32]] | None:
         try:

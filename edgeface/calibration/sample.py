@@ -28,7 +28,7 @@ from edgeface.evaluation.labelled_crops import Progress, pictures
 
 
 class _Drawn(NamedTuple):
-    """What has to be known of a picture before it may enter the set."""
+    """What has to be known of an image before it may enter the set."""
 
     sha256: str
     thumbnail: NDArray[np.float32]
@@ -46,14 +46,14 @@ def draw(
     licence: str = "",
     progress: Progress | None = None,
 ) -> CalibrationSet:
-    """A set of ``size`` pictures of ``folds``.
+    """A set of ``size`` images of ``folds``.
 
-    Strata (age band × gender × race) take turns, each giving the next of its pictures, until the set is full: no
-    stratum is short while another has two more. Pictures come in the order of a hash of ``seed`` and their name, so
-    the draw depends on neither the machine nor the order of the data. A picture that looks like one of ``held_out``
+    Strata (age band × gender × race) take turns, each giving the next of its images, until the set is full: no
+    stratum is short while another has two more. Images come in the order of a hash of ``seed`` and their name, so
+    the draw depends on neither the machine nor the order of the data. An image that looks like one of ``held_out``
     or like one already drawn is passed over. Pass the data of all folds: look-alikes are sought in what is there.
 
-    Raises ``CalibrationError`` where a fold is held out, the data have too few pictures or one cannot be decoded.
+    Raises ``CalibrationError`` where a fold is held out, the data have too few images or one cannot be decoded.
     """
     where = f"calibration set `{name}`"
     if size < 1:
@@ -71,7 +71,7 @@ def draw(
 
 
 def _strata(data: Sequence[FaceSet], folds: Collection[int], seed: int) -> dict[str, list[str]]:
-    """Names of every stratum's pictures; both strata and names (without folders) in the order of seeded hashes."""
+    """Names of every stratum's images; both strata and names (without folders) in the order of seeded hashes."""
     faces = list({face.name: face for part in data for face in in_folds(part.faces, folds)}.values())
     strata: dict[str, list[str]] = defaultdict(list)
     for face, stratum in zip(faces, strata_of(faces)):
@@ -95,7 +95,7 @@ def _without_look_alikes(
         if len(chosen) < size:
             left_out = f" (look-alikes left out: {len(dropped)})" if dropped else ""
             raise CalibrationError(
-                f"{where}: expected {size} pictures, the data have {len(chosen)} usable pictures in its folds{left_out}"
+                f"{where}: expected {size} images, the data have {len(chosen)} usable images in its folds{left_out}"
             )
         known |= _look_at(data, [name for name in chosen if name not in known], where)
         look_alikes = _look_alikes(chosen, known, held)
@@ -117,7 +117,7 @@ def _look_at(data: Sequence[FaceSet], names: Sequence[str], where: str) -> dict[
 
 
 def _look_alikes(chosen: Sequence[str], known: Mapping[str, _Drawn], held: NDArray[np.float32]) -> set[str]:
-    """Those of ``chosen`` that look like a held-out picture or like one chosen before them."""
+    """Those of ``chosen`` that look like a held-out image or like one chosen before them."""
     vectors = np.stack([known[name].thumbnail for name in chosen])
     close = nearest(vectors, held)[0] <= LOOK_ALIKE_LEVELS
     for row in range(1, len(chosen)):
@@ -128,7 +128,7 @@ def _look_alikes(chosen: Sequence[str], known: Mapping[str, _Drawn], held: NDArr
 def _how(size: int, seed: int, folds: Collection[int], held_out: Collection[int]) -> str:
     return (
         f"edgeface calibration make --size {size} --seed {seed} --folds {fold_range(folds).replace(' ', '')}: "
-        "age band x gender x race strata take turns, pictures by sha256 of seed and name; "
+        "age band x gender x race strata take turns, images by sha256 of seed and name; "
         f"without look-alikes (8x8 thumbnails at most {LOOK_ALIKE_LEVELS:g} grey levels apart) of each other and of "
         f"folds {fold_range(held_out)}"
     )

@@ -1,4 +1,4 @@
-"""A calibration set as a file: which pictures, by name and content, from where, how drawn; never the pictures."""
+"""A calibration set as a file: which images, by name and content, from where, how drawn; never the images."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _TYPES: Mapping[str, type] = {
 }
 """Keys of the file and what they hold; also their order in it."""
 _HEADER = """\
-# A calibration set: the pictures whose activations give an int8 network its ranges. It lists them and holds none.
+# A calibration set: the images whose activations give an int8 network its ranges. It lists them and holds none.
 # Verify: edgeface calibration check THIS-FILE --data DATA
 """
 
 
 @dataclass(frozen=True)
 class CalibrationFile:
-    """A picture: its name in the data set, hex sha256 of its bytes, stratum as in "male White 20-29"."""
+    """An image: its name in the data set, hex sha256 of its bytes, stratum as in "male White 20-29"."""
 
     name: str
     sha256: str
@@ -45,10 +45,10 @@ class CalibrationFile:
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """The pictures of ``files``, in an order whose every beginning is a fair sample of the whole.
+    """The images of ``files``, in an order whose every beginning is a fair sample of the whole.
 
     ``folds`` are those it was drawn from, ``how`` says it in words. ``stated_digest`` is the hash that a file carried;
-    it differs from ``digest`` where somebody edited the list.
+    it differs from ``digest`` where someone edited the list.
     """
 
     name: str

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.cli import options
-from edgeface.common.console import note, progress, say, say_json, table, write_json
+from edgeface.common.console import echo, echo_json, log_line, progress, table, write_json
 from edgeface.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def bench(
         write_json(save, result.to_dict(rounds=True))
     comparison = None if old is None else compare_bench(old, result)
     if as_json:
-        say_json({**result.to_dict(), **({} if comparison is None else {"compared": comparison.to_dict()})})
+        echo_json({**result.to_dict(), **({} if comparison is None else {"compared": comparison.to_dict()})})
         return
     _figures(result)
     if comparison is not None:
@@ -84,7 +84,7 @@ def _pipeline(clip: str, opened: AnyAnalyzer, seconds: float, as_json: bool, sav
     if save is not None:
         write_json(save, result.to_dict())
     if as_json:
-        say_json(result.to_dict())
+        echo_json(result.to_dict())
         return
     _stages(result)
 
@@ -94,19 +94,19 @@ def _stages(report: PipelineReport) -> None:
     where = f"{report.clip} ({width}x{height}), {report.device}"
     rows = [(name, *(f"{laps[key]:.2f}" for key in ("mean", "p50", "p95"))) for name, laps in report.stages_ms.items()]
     table(where, ("stage", "mean ms", "p50 ms", "p95 ms"), rows)
-    say(f"{report.frames} frames, {report.faces} faces, {report.rounds} rounds: {report.fps:.1f} frames/s")
+    echo(f"{report.frames} frames, {report.faces} faces, {report.rounds} rounds: {report.fps:.1f} frames/s")
     if report.share is not None and report.floor_fps is not None:
-        say(
+        echo(
             f"decoding and bare networks: {report.floor_fps:.1f} frames/s; the pipeline keeps {_interval(report.share)}"
         )
     p50, p95, largest = report.age_ms
-    say(f"a frame's result is {p50:.1f} ms old at p50, {p95:.1f} at p95, {largest:.1f} at most")
+    echo(f"a frame's result is {p50:.1f} ms old at p50, {p95:.1f} at p95, {largest:.1f} at most")
     if report.gpu is not None:
         _gpu(report.gpu)
     if report.gpu_idle is not None:
-        say(f"the GPU had nothing to do {100 * report.gpu_idle:.0f} % of the time")
+        echo(f"the GPU had nothing to do {100 * report.gpu_idle:.0f} % of the time")
     for kind, cost in (report.copies or {}).items():
-        say(f"{kind.replace('_', ' ')} a frame: {cost['calls']:g} calls, {cost['bytes']:.0f} bytes")
+        echo(f"{kind.replace('_', ' ')} a frame: {cost['calls']:g} calls, {cost['bytes']:.0f} bytes")
 
 
 def _gpu(cost: GpuCost) -> None:
@@ -117,11 +117,11 @@ def _gpu(cost: GpuCost) -> None:
     ]
     rows.append(("all", f"{cost.graph_ms:.3f}", f"{sum(cost.floor_ms.values()):.3f}"))
     table(f"on the GPU, a frame of {cost.faces} faces", ("stage", "p50 ms", "floor ms"), rows)
-    say(
+    echo(
         f"a launch and its wait: {cost.bare_ms:.3f} ms bare, {cost.call_ms:.3f} ms by the pipeline "
         f"({_interval(cost.overhead)} times), {cost.copied_ms:.3f} ms with the copy to pinned memory"
     )
-    say(f"pinned memory: {cost.upload_gb_s:.1f} GB/s up, {cost.download_gb_s:.1f} GB/s down")
+    echo(f"pinned memory: {cost.upload_gb_s:.1f} GB/s up, {cost.download_gb_s:.1f} GB/s down")
 
 
 def _numbers(name: str, text: str) -> list[int]:
@@ -155,9 +155,9 @@ def _figures(report: BenchReport) -> None:
 
 def _changes(comparison: Comparison, old: str) -> None:
     for difference in comparison.differences:
-        note(f"another machine, so no verdict: {difference}")
+        log_line(f"another machine, so no verdict: {difference}")
     for name in comparison.unmatched:
-        note(f"not in {old}: {name}")
+        log_line(f"not in {old}: {name}")
     rows = [
         (
             change.artefact,

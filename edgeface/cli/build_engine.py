@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeface.common.console import note, progress, say, say_json
+from edgeface.common.console import echo, echo_json, log_line, progress
 
 if TYPE_CHECKING:
     from edgeface.build.build import Built
@@ -55,7 +55,7 @@ def build_engine(
     no_gate: Annotated[bool, typer.Option("--no-gate", help="Do not judge the engine.")] = False,
     no_search: Annotated[bool, typer.Option("--no-search", help="Put no layer back to float.")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Refuse where the same build runs already.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Judge on N faces only.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Evaluate on N faces only.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the passport as one JSON object.")] = False,
 ) -> None:
     """Build an engine for this machine, or say why not.
@@ -64,7 +64,7 @@ def build_engine(
     judges it against MODEL on fold 1 of --data, and writes it with a passport beside it. Nothing is written where it
     loses more than its budget, and nothing is built again from the same inputs.
     """
-    from edgeface.build.build import Order, build_engine
+    from edgeface.build.build import BuildRequest, build_engine
 
     changes = {
         "target": target,
@@ -79,7 +79,7 @@ def build_engine(
         "hardware_compatible": hardware_compatible,
     }
     wanted = _recipe(recipe, {name: value for name, value in changes.items() if value is not None})
-    order = Order(
+    order = BuildRequest(
         model,
         wanted,
         output or _beside(model, wanted),
@@ -97,7 +97,7 @@ class _Terminal:
     """Says on stderr what a build is doing; a ``build.steps.Reporter``."""
 
     def note(self, text: str) -> None:
-        note(text)
+        log_line(text)
 
     def progress(self, label: str) -> AbstractContextManager[Callable[[int, int | None], None]]:
         return progress(label)
@@ -120,12 +120,12 @@ def _beside(model: Path, recipe: Recipe) -> Path:
 def _say(built: Built, as_json: bool) -> None:
     passport, path = built.passport, built.path
     if as_json:
-        say_json({"path": str(path), "fresh": built.fresh, "passport": dataclasses.asdict(passport)})
+        echo_json({"path": str(path), "fresh": built.fresh, "passport": dataclasses.asdict(passport)})
         return
     if not built.fresh:
-        say(f"{path} is up to date")
+        echo(f"{path} is up to date")
         return
     gate = passport.gate
     verdict = str(gate["verdict"]) + (f" ({gate['why']})" if "why" in gate else "")
-    say(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB, sha256 {passport.engine_sha256}) and its passport")
-    say(f"gate: {verdict}")
+    echo(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB, sha256 {passport.engine_sha256}) and its passport")
+    echo(f"gate: {verdict}")

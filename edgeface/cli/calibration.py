@@ -1,4 +1,4 @@
-"""``edgeface calibration``: drawing the pictures that give an int8 network its ranges, and verifying such a set."""
+"""``edgeface calibration``: drawing the images that give an int8 network its ranges, and verifying such a set."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.cli import options
-from edgeface.common.console import note, progress, say, say_json, table
+from edgeface.common.console import echo, echo_json, log_line, progress, table
 
 if TYPE_CHECKING:
     from edgeface.calibration import CalibrationSet, Coverage
     from edgeface.calibration.curve import RangeError
     from edgeface.evaluation.datasets import FaceSet
 
-HELP = "Draw or verify a calibration set.\n\nIts pictures give an int8 network the ranges of its activations."
+HELP = "Draw or verify a calibration set.\n\nIts images give an int8 network the ranges of its activations."
 
-_UTKFACE = ("UTKFace, aligned and cropped (Zhang, Song, Qi, CVPR 2017)", "non-commercial research only; each picture "
-            "belongs to its owner; this file lists names and hashes, no pictures")  # fmt: skip
+_UTKFACE = ("UTKFace, aligned and cropped (Zhang, Song, Qi, CVPR 2017)", "non-commercial research only; each image "
+            "belongs to its owner; this file lists names and hashes, no images")  # fmt: skip
 _FAIRFACE = ("FairFace (Kärkkäinen, Joo, WACV 2021)", "CC BY 4.0, photographs from YFCC-100M")
 
 Data = Annotated[
@@ -39,7 +39,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")
 def make(
     data: Data,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="SET.toml", help="The file to write.")],
-    size: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures in the set.")] = 512,
+    size: Annotated[int, typer.Option(min=1, metavar="N", help="Images in the set.")] = 512,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Another seed, another draw.")] = 1,
     folds: Annotated[str, typer.Option(metavar="F", help="Folds to draw from; 0, 1 and 2 are refused.")] = "3-9",
     labels: Labels = None,
@@ -54,7 +54,7 @@ def make(
 ) -> None:
     """Draw a calibration set.
 
-    As even over age bands, genders and races as the data allow, from training folds only, without pictures that look
+    As even over age bands, genders and races as the data allow, from training folds only, without images that look
     like one of the held-out folds. The file lists names and hashes.
     """
     from edgeface.calibration import check_set, draw, write_set
@@ -63,7 +63,7 @@ def make(
     wanted = datasets.parse_folds(folds)
     found = datasets.find_faces(data, labels)
     known_source, known_licence = _UTKFACE if labels is None else _FAIRFACE
-    with progress("looking at held-out pictures") as report:
+    with progress("looking at held-out images") as report:
         drawn = draw(
             found,
             size,
@@ -76,7 +76,7 @@ def make(
         )
     coverage = check_set(drawn, found)
     write_set(drawn, output)
-    note(f"wrote {output} ({len(drawn.files)} pictures, digest {drawn.digest})")
+    log_line(f"wrote {output} ({len(drawn.files)} images, digest {drawn.digest})")
     _report(drawn, coverage, _errors(curve, plot, drawn, found, model, detector, method), as_json)
 
 
@@ -93,7 +93,7 @@ def check(
 ) -> None:
     """Verify a calibration set.
 
-    Every picture is there, unchanged and whole; none is of a held-out fold, by its name or by what it shows. Exit
+    Every image is there, unchanged and whole; none is of a held-out fold, by its name or by what it shows. Exit
     code 1 where the set is not fit to calibrate with.
     """
     from edgeface.calibration import check_set, read_set
@@ -101,10 +101,10 @@ def check(
 
     listed = read_set(calibration)
     found = datasets.find_faces(data, labels)
-    with progress("looking at held-out pictures") as report:
+    with progress("looking at held-out images") as report:
         coverage = check_set(listed, found, progress=report)
     if not coverage.compared:
-        note("the data have no held-out picture: overlap was judged by names only")
+        log_line("the data have no held-out image: overlap was judged by names only")
     _report(listed, coverage, _errors(curve, plot, listed, found, model, detector, method), as_json)
 
 
@@ -123,7 +123,7 @@ def _errors(
     detector: Path | None,
     method: str,
 ) -> list[RangeError]:
-    """The curve's points; none where it is not wanted, or where nobody asked for it and a package is missing."""
+    """The curve's points; none where it is not wanted, or where no one asked for it and a package is missing."""
     from edgeface.calibration import calibration_crops
     from edgeface.calibration.curve import range_errors, write_curve
     from edgeface.common.files import cache_dir
@@ -142,7 +142,7 @@ def _errors(
     except MissingDependencyError as error:
         if plot:
             raise
-        note(f"no curve: {error}")
+        log_line(f"no curve: {error}")
         return []
     if plot:
         write_curve(errors, plot, f"{network.name}, {calibration.name}, {method}")
@@ -151,7 +151,7 @@ def _errors(
 
 def _report(calibration: CalibrationSet, coverage: Coverage, errors: Sequence[RangeError], as_json: bool) -> None:
     if as_json:
-        say_json(
+        echo_json(
             {
                 "name": calibration.name,
                 "digest": calibration.digest,
@@ -165,10 +165,10 @@ def _report(calibration: CalibrationSet, coverage: Coverage, errors: Sequence[Ra
     _coverage_table(calibration, coverage)
     if errors:
         rows = [(str(error.size), f"{error.mean:.2%}", f"{error.worst:.2%}", error.tensor) for error in errors]
-        table("range errors by number of pictures", ("pictures", "mean error", "worst", "of"), rows)
-    say(
-        f"{calibration.name}: {coverage.size} pictures, digest {calibration.digest[:12]}, none of them held out "
-        f"({coverage.compared} held-out pictures compared)"
+        table("range errors by number of images", ("pictures", "mean error", "worst", "of"), rows)
+    echo(
+        f"{calibration.name}: {coverage.size} images, digest {calibration.digest[:12]}, none of them held out "
+        f"({coverage.compared} held-out images compared)"
     )
 
 
@@ -187,7 +187,7 @@ def _coverage_table(calibration: CalibrationSet, coverage: Coverage) -> None:
     ]
     sums = [sum(coverage.files.get(f"{column} {band}", 0) for band in AGE_BANDS) for column in columns]
     rows.append(("all", *map(str, sums), str(coverage.size)))
-    table(f"{calibration.name}: pictures per stratum (*: all there are)", ("", *columns, "all"), rows)
+    table(f"{calibration.name}: images per stratum (*: all there are)", ("", *columns, "all"), rows)
 
 
 def _cell(coverage: Coverage, stratum: str) -> str:

@@ -12,7 +12,7 @@ import typer
 from edgeface.cli import face_rows as faces
 from edgeface.cli import options
 from edgeface.cli.run_report import in_words
-from edgeface.common.console import progress, say, table
+from edgeface.common.console import echo, progress, table
 
 if TYPE_CHECKING:
     from edgeface.api import Face
@@ -36,7 +36,7 @@ def demo(
     """Run everything once, on a sample clip.
 
     The clip is made from two portraits. Writes clip.mp4, annotated.mp4, results.jsonl, contact.jpg and one
-    annotated picture a portrait.
+    annotated image a portrait.
     """
     from edgeface.imaging.image_io import write_image
     from edgeface.imaging.portraits import portraits
@@ -62,8 +62,8 @@ def demo(
             write_image(out / f"{name}.jpg", pictures[-1])
     write_image(out / "contact.jpg", contact_sheet(pictures))
     table("", ("face", *faces.COLUMNS), rows)
-    say(in_words(summary))
-    say(f"wrote {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))} to {out}/")
+    echo(in_words(summary))
+    echo(f"wrote {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))} to {out}/")
 
 
 class _Watcher:
@@ -128,7 +128,7 @@ def _typical(group: Sequence[Face]) -> Face:
 
 
 def contact_sheet(pictures: Sequence[Image], cell: tuple[int, int] = (640, 360), columns: int = 2) -> Image:
-    """Pictures side by side, each fitted into a ``cell`` of (width, height) pixels: uint8 ``[H, W, 3]`` RGB."""
+    """Images side by side, each fitted into a ``cell`` of (width, height) pixels: uint8 ``[H, W, 3]`` RGB."""
     import numpy as np
 
     from edgeface.imaging.geometry import letterbox

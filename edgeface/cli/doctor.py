@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgeface.common.console import say, say_json
+from edgeface.common.console import echo, echo_json
 
 EXAMPLE = "Example: edgeface doctor --json > doctor.json"
 
@@ -30,15 +30,15 @@ def doctor(
 
     report = examine()
     if as_json:
-        say_json(report.to_dict())
+        echo_json(report.to_dict())
     else:
         for name, fact in report.facts.items():
-            say(f"{name.replace('_', ' ')}: {_plain(fact)}")
+            echo(f"{name.replace('_', ' ')}: {_plain(fact)}")
         for hint in report.hints:
-            say(f"hint: {hint}")
+            echo(f"hint: {hint}")
         for problem in report.problems:
-            say(f"problem: {problem}")
-        say("edgeface works here" if report.ok else "edgeface does not work here yet")
+            echo(f"problem: {problem}")
+        echo("edgeface works here" if report.ok else "edgeface does not work here yet")
     if not report.ok:
         raise typer.Exit(1)
 
@@ -48,11 +48,11 @@ def _examine_folder(folder: Path, as_json: bool) -> None:
 
     facts = folder_facts(folder)
     if as_json:
-        say_json({"folder": str(folder), "artefacts": facts})
+        echo_json({"folder": str(folder), "artefacts": facts})
     else:
         for fact in facts:
             fate = f"loads on {fact['device']}, passport: {fact['passport']}" if fact["loads"] else fact["why"]
-            say(f"{fact['name']}: {fate}")
+            echo(f"{fact['name']}: {fate}")
     if not all(fact["loads"] for fact in facts):
         raise typer.Exit(1)
 

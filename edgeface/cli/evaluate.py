@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from edgeface.cli import options
-from edgeface.common.console import complain, note, progress, table, write_json
+from edgeface.common.console import log_line, progress, report_error, table, write_json
 
 EXAMPLE = "Example: edgeface evaluate model.onnx --data UTKFace/ --folds 1 --json metrics.json"
 
 _SHOWN_NAMES = 3
-"""How many of the pictures left out are named; the JSON lists all."""
+"""How many of the images left out are named; the JSON lists all."""
 _FIGURES = {
     "n": ("faces", "d"),
     "missed_detections": ("missed by the detector", "d"),
@@ -42,10 +42,10 @@ def evaluate(
     ] = None,
     folds: Annotated[str, typer.Option(metavar="F", help="Folds to use: 1 or 0,1 or 2-9, or all.")] = "0,1",
     crops: Annotated[
-        bool, typer.Option("--crops", help="No detector: the centre square of each picture is the crop.")
+        bool, typer.Option("--crops", help="No detector: the centre square of each image is the crop.")
     ] = False,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all figures as JSON; - for stdout.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only N pictures, evenly spread.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only N images, evenly spread.")] = None,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Faces per inference.")] = 64,
     detector: options.Detector = None,
     threads: options.Threads = 0,
@@ -80,11 +80,11 @@ def evaluate(
 
 def _report(figures: dict[str, Any], json: Path | None) -> None:
     for fault in figures["unreadable"]:
-        complain(fault)
+        report_error(fault)
     skipped = figures["skipped"]
     if skipped:
         more = f" and {len(skipped) - _SHOWN_NAMES} more" if len(skipped) > _SHOWN_NAMES else ""
-        note(f"skipped {len(skipped)} without a usable label: {'; '.join(skipped[:_SHOWN_NAMES])}{more}")
+        log_line(f"skipped {len(skipped)} without a usable label: {'; '.join(skipped[:_SHOWN_NAMES])}{more}")
     if json is not None:
         write_json(json, figures)
     if str(json) != "-":

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgeface.common.console import say
+from edgeface.common.console import echo
 
 EXAMPLE = "Example: edgeface export model.pt2 -o model.onnx"
 
@@ -25,4 +25,4 @@ def export(
     from edgeface.export.onnx_export import export_onnx
 
     export_onnx(program, output)
-    say(f"wrote {output} ({output.stat().st_size / 1e6:.2f} MB, sha256 {sha256_file(output)})")
+    echo(f"wrote {output} ({output.stat().st_size / 1e6:.2f} MB, sha256 {sha256_file(output)})")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgeface.common.console import say, say_json
+from edgeface.common.console import echo, echo_json
 
 EXAMPLE = "Example: edgeface info model.onnx"
 
@@ -32,10 +32,10 @@ def info(
         return
     facts = model_info(model)
     if as_json:
-        say_json(facts)
+        echo_json(facts)
         return
     for line in _lines(facts):
-        say(line)
+        echo(line)
 
 
 def _lint(model: Path, as_json: bool) -> None:
@@ -47,11 +47,11 @@ def _lint(model: Path, as_json: bool) -> None:
     errors = sum(finding.level == "error" for finding in findings)
     if as_json:
         rows = [{**dataclasses.asdict(item), "level": item.level, "link": item.link} for item in findings]
-        say_json({"path": str(model), "errors": errors, "findings": rows})
+        echo_json({"path": str(model), "errors": errors, "findings": rows})
     else:
         for item in findings:
-            say(f"{item.level} {item.rule}: {f'{item.node}: ' if item.node else ''}{item.sentence}\n  {item.link}")
-        say(f"{model}: {errors} errors, {len(findings) - errors} warnings by TensorRT's rules")
+            echo(f"{item.level} {item.rule}: {f'{item.node}: ' if item.node else ''}{item.sentence}\n  {item.link}")
+        echo(f"{model}: {errors} errors, {len(findings) - errors} warnings by TensorRT's rules")
     if errors:
         raise typer.Exit(1)
 

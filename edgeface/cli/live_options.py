@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgeface.sinks.queue import BoundedSink
 
 Privacy = Annotated[
-    bool, typer.Option("--privacy", help="Counts per interval only: no pictures and nothing about single people.")
+    bool, typer.Option("--privacy", help="Counts per interval only: no images and nothing about single people.")
 ]
 PrivacyK = Annotated[
     int, typer.Option("--privacy-k", min=2, metavar="K", help="With --privacy: say nothing of fewer than K people.")
@@ -33,7 +33,7 @@ Heads = Annotated[
     str | None,
     typer.Option(metavar="LIST", help="What to tell of faces: age,gender,race; without it no race in live sinks."),
 ]
-Blur = Annotated[bool, typer.Option("--blur", help="Blur the faces in all pictures and videos.")]
+Blur = Annotated[bool, typer.Option("--blur", help="Blur the faces in all images and videos.")]
 MetricsAt = Annotated[
     str | None,
     typer.Option("--metrics", metavar="HOST:PORT", help="Serve Prometheus metrics; :9090 is for this machine only."),

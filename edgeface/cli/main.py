@@ -37,7 +37,7 @@ _INTERRUPTED = 130  # 128 + SIGINT
 
 app = typer.Typer(
     name="edgeface",
-    help="Age, gender and race of every face in a picture or a video.",
+    help="Age, gender and race of every face in an image or a video.",
     epilog="Start with: edgeface demo",
     no_args_is_help=True,
     add_completion=False,
@@ -59,7 +59,7 @@ def _options(
         bool, typer.Option("--version", help="Show the version and stop.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Age, gender and race of every face in a picture or a video."""
+    """Age, gender and race of every face in an image or a video."""
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
@@ -84,7 +84,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _drop_stdout() -> None:
-    """Whoever read our output is gone: let the interpreter's last flush go nowhere."""
+    """Anyone who read our output is gone: let the interpreter's last flush go nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeface.common.console import note
+from edgeface.common.console import log_line
 from edgeface.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def analyzer(
     """Detector and attribute network as the options say; a GPU that is not used is named on stderr."""
     from edgeface.pipeline.device import Request, open_analyzer
 
-    return open_analyzer(Request(device, strict, model, detector_model, threads, score, batch), note)
+    return open_analyzer(Request(device, strict, model, detector_model, threads, score, batch), log_line)
 
 
 def detector(model: Path | None, threads: int, score: float | None = None) -> FaceDetector:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.cli import options
-from edgeface.common.console import complain, note, progress, say, say_json, table, write_json
+from edgeface.common.console import echo, echo_json, log_line, progress, report_error, table, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ def parity(
         list[Path],
         typer.Option(
             metavar="DIR-OR-ZIP",
-            help="Labelled faces: a folder, a zip, or a folder of zips; for detectors pictures or videos. Repeatable.",
+            help="Labelled faces: a folder, a zip, or a folder of zips; for detectors images or videos. Repeatable.",
         ),
     ],
     labels: Annotated[
@@ -46,11 +46,11 @@ def parity(
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a page with plots, parity.html, and parity.json there.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only N pictures, evenly spread.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only N images, evenly spread.")] = None,
     latency: Annotated[bool, typer.Option(help="Time the models side by side.")] = True,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the bootstrap.")] = 0,
     crops: Annotated[
-        bool, typer.Option("--crops", help="No detector: the centre square of each picture is the crop.")
+        bool, typer.Option("--crops", help="No detector: the centre square of each image is the crop.")
     ] = False,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Faces per inference.")] = 64,
     detector: options.Detector = None,
@@ -98,7 +98,7 @@ def _crops(
         chosen = found if limit is None else thinned(found, limit)
         crops = labelled_crops(chosen, model_spec(reference), finder, report)
     for fault in crops.unreadable:
-        complain(fault)
+        report_error(fault)
     return crops
 
 
@@ -122,12 +122,12 @@ def _publish(
     if report is not None:
         with atomic_path(report / "parity.html") as temporary:
             temporary.write_text(page(result, faults, budget), encoding="utf-8")
-        note(f"wrote {report / 'parity.html'}")
+        log_line(f"wrote {report / 'parity.html'}")
     if as_json:
-        say_json(figures)
+        echo_json(figures)
     elif str(save) != "-":
         for title, columns, rows in tables(result):
             table(title, columns, rows)
-        say("gate: passed" if not faults else "gate: failed")
+        echo("gate: passed" if not faults else "gate: failed")
     for fault in faults:
-        complain(fault)
+        report_error(fault)

@@ -1,4 +1,4 @@
-"""``edgeface predict``: the faces of pictures."""
+"""``edgeface predict``: the faces of images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from edgeface.cli import face_rows as faces
 from edgeface.cli import options
 from edgeface.cli.options import refuse_overwriting_input
-from edgeface.common.console import complain, note, say_json, table
+from edgeface.common.console import echo_json, log_line, report_error, table
 from edgeface.errors import ImageError
 
 if TYPE_CHECKING:
@@ -26,18 +26,18 @@ EXAMPLE = "Example: edgeface predict photos/ portrait.jpg --json > faces.jsonl"
 
 
 def predict(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Pictures and folders of pictures.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a picture on stdout.")] = False,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Images and folders of images.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object an image on stdout.")] = False,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one CSV row a face.")] = None,
     annotate: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the pictures with their faces drawn.")
+        Path | None, typer.Option(metavar="DIR", help="Write the images with their faces drawn.")
     ] = None,
     explain: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write a picture a face of which parts of it speak for each answer."),
+        typer.Option(metavar="DIR", help="Write an image a face of which parts of it speak for each answer."),
     ] = None,
     crops: Annotated[
-        bool, typer.Option("--crops", help="Each picture is one face already cut out: its centre square, no detection.")
+        bool, typer.Option("--crops", help="Each image is one face already cut out: its centre square, no detection.")
     ] = False,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Faces per inference.")] = 32,
     model: options.Model = None,
@@ -47,9 +47,9 @@ def predict(
     device: options.Device = "auto",
     strict_device: options.StrictDevice = False,
 ) -> None:
-    """Find the faces of pictures.
+    """Find the faces of images.
 
-    Estimates age, gender and race of each. A picture that cannot be used is named on stderr, the others are
+    Estimates age, gender and race of each. An image that cannot be used is named on stderr, the others are
     answered, and the exit code is 1.
     """
     from edgeface.inference.result import image_dict
@@ -75,30 +75,30 @@ def predict(
                 sink.append(result)
             if as_json:
                 frame = result.frame
-                say_json(image_dict(frame.source, frame.width, frame.height, result.faces))
+                echo_json(image_dict(frame.source, frame.width, frame.height, result.faces))
             else:
                 rows += _rows(result)  # only a table needs them all
     if rows:
         table("", ("picture", *faces.COLUMNS), rows)
     if failures:
-        note(f"{len(failures)} of the inputs could not be used")
+        log_line(f"{len(failures)} of the inputs could not be used")
         raise typer.Exit(1)
 
 
 def _frames(paths: Iterable[Path], failures: list[ImageError]) -> Iterator[Frame]:
-    """The pictures of files and folders, decoded ahead; those that cannot be used are named and left out."""
+    """The images of files and folders, decoded ahead; those that cannot be used are named and left out."""
     from edgeface.common.prefetch import read_ahead
 
     for found in read_ahead(_read, _files(paths)):
         if isinstance(found, ImageError):
-            complain(found)
+            report_error(found)
             failures.append(found)
         else:
             yield found
 
 
 def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, int] | ImageError]:
-    """Every picture file and its number, and what is wrong with a path that has none, in order."""
+    """Every image file and its number, and what is wrong with a path that has none, in order."""
     from edgeface.imaging.image_io import list_images
 
     numbers = count()
@@ -148,7 +148,7 @@ def _results(frames: Iterable[Frame], analyzer: AnyAnalyzer) -> Iterator[FrameRe
 
 
 def _crop_results(frames: Iterator[Frame], estimator: AttributeEstimator) -> Iterator[FrameResult]:
-    """One face a picture: the whole of it, without landmarks; the centre square goes to the network."""
+    """One face an image: the whole of it, without landmarks; the centre square goes to the network."""
     import numpy as np
 
     from edgeface.imaging.preprocess import centre_crop, stack

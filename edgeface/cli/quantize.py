@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeface.common.console import progress, say, say_json
+from edgeface.common.console import echo, echo_json, progress
 from edgeface.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def quantize(
         Path | None, typer.Option(metavar="SET.toml", help="Calibration set; int8 needs one.")
     ] = None,
     data: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR-OR-ZIP", help="Where the set's pictures are; repeatable.")
+        list[Path] | None, typer.Option(metavar="DIR-OR-ZIP", help="Where the set's images are; repeatable.")
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="CSV", help="FairFace's label file; without it, names are UTKFace's labels.")
@@ -61,30 +61,30 @@ def quantize(
     write(model, output, precision, target, ranges, keep or (), origin)
     facts = _facts(output)
     if as_json:
-        say_json({"path": str(output), "sha256": sha256_file(output), **facts})
+        echo_json({"path": str(output), "sha256": sha256_file(output), **facts})
         return
     share = output.stat().st_size / model.stat().st_size
     where = f"{facts['flavour']} for {facts['target']}" if precision == "int8" else f"for {facts['target']}"
-    say(f"wrote {output} ({precision}, {where}, {output.stat().st_size / 1e6:.2f} MB, {share:.0%} of {model.name})")
+    echo(f"wrote {output} ({precision}, {where}, {output.stat().st_size / 1e6:.2f} MB, {share:.0%} of {model.name})")
 
 
 def _read_set(calibration: Path | None) -> CalibrationSet:
     from edgeface.calibration import read_set
 
     if calibration is None:
-        raise ConfigError("int8 needs pictures to calibrate with: name a set with --calibration and their --data")
+        raise ConfigError("int8 needs images to calibrate with: name a set with --calibration and their --data")
     return read_set(calibration)
 
 
 def _ranges(
     model: Path, listed: CalibrationSet, data: Sequence[Path] | None, labels: Path | None, method: str
 ) -> Ranges:
-    """The model's ranges on the set's pictures, which have to be there."""
+    """The model's ranges on the set's images, which have to be there."""
     from edgeface.calibration.feeds import calibration_ranges
     from edgeface.evaluation import datasets
 
     if not data:
-        raise ConfigError(f"the pictures of calibration set `{listed.name}` are needed: say where with --data")
+        raise ConfigError(f"the images of calibration set `{listed.name}` are needed: say where with --data")
     with progress("calibrating") as report:
         return calibration_ranges(model, listed, datasets.find_faces(data, labels), method, report)
 

@@ -12,7 +12,7 @@ import typer
 from edgeface.cli import live_options, options
 from edgeface.cli.options import refuse_overwriting_input
 from edgeface.cli.run_report import in_words, stats_lines
-from edgeface.common.console import complain, note, progress, say
+from edgeface.common.console import echo, log_line, progress, report_error
 
 if TYPE_CHECKING:
     from edgeface.pipeline.run_stats import RunSummary
@@ -31,7 +31,7 @@ def run(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Videos, pictures, folders, globs, cameras (0, v4l2:/dev/video0, csi:0), gst:PIPELINE, "
+            help="Videos, images, folders, globs, cameras (0, v4l2:/dev/video0, csi:0), gst:PIPELINE, "
             "streams (rtsp://, http://, udp://), synthetic:?size=640x360&fps=25&faces=2.",
         ),
     ],
@@ -56,7 +56,7 @@ def run(
     ] = None,
     stall: Annotated[
         float,
-        typer.Option(min=0.1, metavar="SECONDS", help="Connect a live source anew after so long a silence."),
+        typer.Option(min=0.1, metavar="SECONDS", help="Connect a live source again after so long a silence."),
     ] = 5.0,
     give_up: Annotated[
         float, typer.Option(min=0.0, metavar="SECONDS", help="Give a live source up after so long; 0: never.")
@@ -103,7 +103,7 @@ def run(
         analyzer = stack.enter_context(options.analyzer(model, detector, threads, score, 32, device, strict_device))
         sinks = [stack.enter_context(opened) for opened in live_options.open_sinks(uris, shown)]
         if url := stack.enter_context(live_options.serving_metrics(metrics, numbers, sinks, privacy)):
-            note(f"metrics at {url}")
+            log_line(f"metrics at {url}")
         report = stack.enter_context(stats_lines(numbers, stats, privacy) if stats else progress("frames"))
         tracker, fuser = _followers(analyzer, per_frame)
         summary = runner.run(sources, analyzer, tracker, sinks, max_frames, report, fuser=fuser, stats=numbers)
@@ -134,13 +134,13 @@ def _followers(analyzer: Analyzer, per_frame: bool) -> tuple[Callable[[], Tracke
 
 def _tell(summary: RunSummary, uris: list[str], counts_only: bool) -> None:
     """Print what was done and what went wrong, and end with the exit code for it."""
-    print_line = note if _STDOUT in uris else say
+    print_line = log_line if _STDOUT in uris else echo
     print_line(in_words(summary, counts_only))
     for uri in uris:
         if uri != _STDOUT and Path(uri).exists():
             print_line(f"wrote {uri}")
     for problem in summary.problems:
-        complain(problem)
+        report_error(problem)
     if summary.interrupted:
         raise typer.Exit(_INTERRUPTED)
     if summary.problems:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from edgeface.common.console import note
+from edgeface.common.console import log_line
 
 if TYPE_CHECKING:
     from edgeface.pipeline.run_stats import RunStats, RunSummary
@@ -37,7 +37,7 @@ def stats_lines(stats: RunStats, every_s: float, counts_only: bool = False) -> I
     def tell() -> None:
         mark = StatsMark.of(stats)
         while not done.wait(every_s):
-            note(f"stats: {stats.line(mark, counts_only)}")
+            log_line(f"stats: {stats.line(mark, counts_only)}")
             mark = StatsMark.of(stats)
 
     teller = threading.Thread(target=tell, name="edgeface stats", daemon=True)

@@ -17,7 +17,7 @@ _LOG_WIDTH = 120
 _LOG_EVERY_S = 10.0
 
 
-def say(text: str = "") -> None:
+def echo(text: str = "") -> None:
     """One line of data on stdout, at once. Raises ``SinkError`` where it cannot be written (a full disk)."""
     try:
         sys.stdout.write(text + "\n")
@@ -28,20 +28,20 @@ def say(text: str = "") -> None:
         raise SinkError(f"cannot write to standard output: {error.strerror or error}") from error
 
 
-def say_json(value: Any) -> None:
+def echo_json(value: Any) -> None:
     """One JSON value as one line on stdout."""
-    say(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
-def note(text: str) -> None:
+def log_line(text: str) -> None:
     """One line for people on stderr."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 
-def complain(text: object) -> None:
+def report_error(text: object) -> None:
     """Name a failure that does not stop the command."""
-    note(f"error: {text}")
+    log_line(f"error: {text}")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -50,7 +50,7 @@ def write_json(path: Path, value: Any) -> None:
 
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
     if str(path) == "-":
-        say(text)
+        echo(text)
         return
     with atomic_path(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -71,7 +71,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         out.add_row(*row)
     with console.capture() as capture:
         console.print(out)
-    say("\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n"))
+    echo("\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n"))
 
 
 @contextmanager
@@ -100,4 +100,4 @@ class _Log:
         if time.monotonic() - self._last < _LOG_EVERY_S:
             return
         self._last = time.monotonic()
-        note(f"{self._label}: {done}" + (f" of {total}" if total else ""))
+        log_line(f"{self._label}: {done}" + (f" of {total}" if total else ""))

@@ -1,4 +1,4 @@
-"""Reading the next pictures while the network answers this one."""
+"""Reading the next images while the network answers this one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _Item = TypeVar("_Item")
 _Read = TypeVar("_Read")
 
 DEPTH = 2
-"""Pictures that are read ahead: two of the largest that are allowed take 800 MB."""
+"""Images that are read ahead: two of the largest that are allowed take 800 MB."""
 
 
 def read_ahead(read: Callable[[_Item], _Read], items: Iterable[_Item], depth: int = DEPTH) -> Iterator[_Read]:
-    """``map(read, items)`` with a thread that is up to ``depth`` items ahead of whoever takes the answers.
+    """``map(read, items)`` with a thread that is up to ``depth`` items ahead of anyone who takes the answers.
 
     ``items`` are drawn by the taker's thread; what ``read`` raises is raised where its answer would have come. Closing
     the iterator early ends the thread.

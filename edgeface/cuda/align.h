@@ -8,7 +8,7 @@
 namespace edgeface::kernels {
 
 constexpr int kLandmarks = 5;
-constexpr int kMaxLevels = 8;  // the picture and seven halvings: a face of 8,192 pixels still fits a crop of 64
+constexpr int kMaxLevels = 8;  // the image and seven halvings: a face of 8,192 pixels still fits a crop of 64
 
 // [x', y'] = [a b; c d] [x, y] + [tx, ty].
 struct Affine {
@@ -51,7 +51,7 @@ EDGEFACE_HD Affine inverted(const Affine& m) {
     return {r.a, r.b, -(r.a * m.tx + r.b * m.ty), r.c, r.d, -(r.c * m.tx + r.d * m.ty)};
 }
 
-// How to sample a crop: the picture halved `level` times, and the way from the crop's pixel numbers to that one's.
+// How to sample a crop: the image halved `level` times, and the way from the crop's pixel numbers to that one's.
 struct Sampling {
     float a;
     float b;
@@ -62,15 +62,15 @@ struct Sampling {
     int level;
 };
 
-// How often a picture can be halved, at most `kMaxLevels - 1` times.
+// How often an image can be halved, at most `kMaxLevels - 1` times.
 EDGEFACE_HD int halvings(int width, int height) {
     int count = 0;
     while (count < kMaxLevels - 1 && (width >> count) >= 2 && (height >> count) >= 2) ++count;
     return count;
 }
 
-// The sampling of the crop that `matrix` maps a picture of this size onto. Where the crop shrinks by two or more, the
-// picture is halved until it shrinks by less; the 1e-6 puts exact powers of two on one side.
+// The sampling of the crop that `matrix` maps an image of this size onto. Where the crop shrinks by two or more, the
+// image is halved until it shrinks by less; the 1e-6 puts exact powers of two on one side.
 EDGEFACE_HD Sampling sampling(const Affine& matrix, int width, int height) {
     const double scale = sqrt(fabs(matrix.a * matrix.d - matrix.b * matrix.c));
     const int wanted = static_cast<int>(floor(-log2(scale) + 1e-6));
@@ -97,19 +97,19 @@ EDGEFACE_HD Sampling face_sampling(const Face& face, const double* target, int w
     return sampling(matrix, width, height);
 }
 
-// A picture's halves lie one after the other without gaps between rows, the first half first.
+// An image's halves lie one after the other without gaps between rows, the first half first.
 EDGEFACE_HD std::int64_t level_offset(int width, int height, int level) {
     std::int64_t offset = 0;
     for (int k = 1; k < level; ++k) offset += 3LL * (width >> k) * (height >> k);
     return offset;
 }
 
-// Bytes of all the halves of a picture.
+// Bytes of all the halves of an image.
 EDGEFACE_HD std::int64_t halves_bytes(int width, int height) {
     return level_offset(width, height, halvings(width, height) + 1);
 }
 
-// The picture halved `level` times; `halves` is unused for level 0.
+// The image halved `level` times; `halves` is unused for level 0.
 EDGEFACE_HD ConstImage pyramid_level(const ConstImage& picture, const std::uint8_t* halves, int level) {
     if (level == 0) return picture;
     const int width = picture.width >> level, height = picture.height >> level;

@@ -32,7 +32,7 @@ EDGEFACE_HD YuvMatrix yuv_matrix(double red_weight, double blue_weight, bool ful
             static_cast<float>(cb)};
 }
 
-// A picture in NV12: a plane of Y and, at half the size rounded up, a plane of interleaved Cb and Cr.
+// An image in NV12: a plane of Y and, at half the size rounded up, a plane of interleaved Cb and Cr.
 struct Nv12 {
     const std::uint8_t* luma;
     const std::uint8_t* chroma;
@@ -53,7 +53,7 @@ EDGEFACE_HD void nv12_pixel(const Nv12& picture, const YuvMatrix& matrix, int x,
     rgb[2] = to_grey(grey + matrix.cb_b * u);
 }
 
-// The pixel of a picture with its first and third channel exchanged (BGR → RGB and back).
+// The pixel of an image with its first and third channel exchanged (BGR → RGB and back).
 EDGEFACE_HD void swapped_pixel(const ConstImage& picture, int x, int y, std::uint8_t* rgb) {
     const std::uint8_t* source = picture.pixel(x, y);
     const std::uint8_t first = source[0];

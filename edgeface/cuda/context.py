@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.cuda.driver import Driver
-from edgeface.cuda.transfers import CopyLedger
+from edgeface.cuda.transfers import TransferStats
 from edgeface.errors import BackendError
 
 _MAJOR, _MINOR, _INTEGRATED = 75, 76, 18  # CU_DEVICE_ATTRIBUTE_… in cuda.h
@@ -27,9 +27,9 @@ class Context:
     Raises ``BackendError`` where there is no such GPU.
     """
 
-    def __init__(self, index: int = 0, driver: Driver | None = None, ledger: CopyLedger | None = None) -> None:
+    def __init__(self, index: int = 0, driver: Driver | None = None, ledger: TransferStats | None = None) -> None:
         self.driver = driver or Driver()
-        self.ledger = ledger or CopyLedger()
+        self.ledger = ledger or TransferStats()
         count = self.driver.number("cuDeviceGetCount")
         if not 0 <= index < count:
             raise BackendError(f"no GPU {index} here: found {count}, counted from 0")
@@ -100,7 +100,7 @@ class Context:
             raise
 
     def free_bytes(self) -> int:
-        """Memory of the GPU that nobody uses."""
+        """Memory of the GPU that no one uses."""
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
         self.call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
         return free.value

@@ -7,7 +7,7 @@
 namespace edgeface::kernels {
 
 // A face in pixels: box x1, y1, x2, y2, score 0…1, landmarks x, y of right eye, left eye, nose, right and left mouth
-// corner (the subject's right is left in the picture).
+// corner (the subject's right is left in the image).
 struct Face {
     float box[4];
     float score;
@@ -15,7 +15,7 @@ struct Face {
 };
 static_assert(sizeof(Face) == 15 * sizeof(float), "faces are copied as rows of fifteen floats");
 
-// The three outputs of a detector for one picture: `score` [A], `box` [A, 4] distances left, top, right, bottom from the
+// The three outputs of a detector for one image: `score` [A], `box` [A, 4] distances left, top, right, bottom from the
 // anchor and `landmarks` [A, 10] offsets from it, both in strides; A is `anchor_count`.
 struct DetectorMaps {
     const float* score;
@@ -109,7 +109,7 @@ EDGEFACE_HD float clipped(double value, int limit) {
     return single < 0.0f ? 0.0f : single > edge ? edge : single;
 }
 
-// The face in pixels of the picture that `fit` scaled, its box clipped to it. False where nothing of the box is left.
+// The face in pixels of the image that `fit` scaled, its box clipped to it. False where nothing of the box is left.
 EDGEFACE_HD bool to_picture(const Letterbox& fit, int width, int height, Face* face) {
     for (int k = 0; k < 4; k += 2) {
         face->box[k] = clipped(face->box[k] / fit.scale_x, width);

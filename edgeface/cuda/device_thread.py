@@ -17,7 +17,7 @@ _R = TypeVar("_R")
 log = logging.getLogger("edgeface.owner")
 
 
-class Owner(Generic[_T]):
+class DeviceThread(Generic[_T]):
     """Makes a value on a thread of its own, works with it there, and frees it there.
 
     ``depth`` pieces of work may wait; handing in more waits as well. What ``make`` raises is raised here.
@@ -74,5 +74,5 @@ class Owner(Generic[_T]):
                 future.set_exception(error)
         try:
             free(value)
-        except Exception as error:  # nobody is left to raise it to: whoever closes may have an error of his own
+        except Exception as error:  # no one is left to raise it to: anyone who closes may have an error of his own
             log.warning("the %s could not free all it had: %s", self._thread.name, error)

@@ -1,4 +1,4 @@
-// The kernels as loops over whole pictures, for the CPU.
+// The kernels as loops over whole images, for the CPU.
 #pragma once
 
 #include <algorithm>
@@ -11,21 +11,21 @@
 
 namespace edgeface::kernels {
 
-// An NV12 picture as RGB of the same size.
+// An NV12 image as RGB of the same size.
 inline void rgb_from_nv12(const Nv12& picture, const YuvMatrix& matrix, const MutableImage& rgb) {
     for (int y = 0; y < rgb.height; ++y) {
         for (int x = 0; x < rgb.width; ++x) nv12_pixel(picture, matrix, x, y, rgb.pixel(x, y));
     }
 }
 
-// A BGR picture as RGB of the same size; both may be the same memory.
+// A BGR image as RGB of the same size; both may be the same memory.
 inline void rgb_from_bgr(const ConstImage& picture, const MutableImage& rgb) {
     for (int y = 0; y < rgb.height; ++y) {
         for (int x = 0; x < rgb.width; ++x) swapped_pixel(picture, x, y, rgb.pixel(x, y));
     }
 }
 
-// The spans of all columns or rows of a fitted picture: `target` of them over `source` pixels.
+// The spans of all columns or rows of a fitted image: `target` of them over `source` pixels.
 inline std::vector<Span> canvas_spans(int source, int target, bool shrinks) {
     std::vector<Span> spans(target);
     for (int k = 0; k < target; ++k) spans[k] = canvas_span(k, source, target, shrinks);
@@ -61,7 +61,7 @@ inline void sum_columns(const float* line, const Span& columns, std::uint8_t* rg
     for (int c = 0; c < 3; ++c) rgb[c] = to_grey(sums[c]);
 }
 
-// The picture scaled into the top-left corner of `canvas`, with `canvas_pixel`'s arithmetic.
+// The image scaled into the top-left corner of `canvas`, with `canvas_pixel`'s arithmetic.
 inline void scale_picture(const ConstImage& picture, const Letterbox& fit, const MutableImage& canvas) {
     const bool shrinks = fit.width < picture.width;
     const std::vector<Span> columns = canvas_spans(picture.width, fit.width, shrinks);
@@ -73,14 +73,14 @@ inline void scale_picture(const ConstImage& picture, const Letterbox& fit, const
     }
 }
 
-// The picture halved into the top-left corner of `half`.
+// The image halved into the top-left corner of `half`.
 inline void halve_picture(const ConstImage& picture, int width, int height, const MutableImage& half) {
     for (int y = 0; y < height; ++y) {
         for (int x = 0; x < width; ++x) halved_pixel(picture, x, y, half.pixel(x, y));
     }
 }
 
-// The picture scaled and padded into `canvas` (`fit.canvas_width` x `fit.canvas_height`).
+// The image scaled and padded into `canvas` (`fit.canvas_width` x `fit.canvas_height`).
 inline void fit_canvas(const ConstImage& picture, const Letterbox& fit, const MutableImage& canvas) {
     if (picture.width == 2 * fit.width && picture.height == 2 * fit.height) {
         halve_picture(picture, fit.width, fit.height, canvas);
@@ -107,7 +107,7 @@ inline std::vector<int> candidates(const DetectorMaps& maps, int anchors, float 
     return picked;
 }
 
-// All faces of one picture, best score first, in its pixels: decoded, suppressed and clipped. `threshold` is the lowest
+// All faces of one image, best score first, in its pixels: decoded, suppressed and clipped. `threshold` is the lowest
 // score of a candidate; of two that overlap by more than `iou_threshold` the better stays; the best `limit` candidates
 // count. Writes up to `capacity` faces and returns how many there are.
 inline int find_faces(const DetectorMaps& maps, const AnchorGrid& grid, float threshold, double iou_threshold,
@@ -140,7 +140,7 @@ inline int plan_crops(const Face* faces, int count, const double* target, int wi
     return deepest;
 }
 
-// The picture halved up to `deepest` times, in `halves_bytes` of memory.
+// The image halved up to `deepest` times, in `halves_bytes` of memory.
 inline void build_halves(const ConstImage& picture, int deepest, std::uint8_t* halves) {
     for (int level = 1; level <= deepest; ++level) {
         const ConstImage above = pyramid_level(picture, halves, level - 1);
@@ -150,7 +150,7 @@ inline void build_halves(const ConstImage& picture, int deepest, std::uint8_t* h
     }
 }
 
-// The crops [count, size, size, 3] of one picture, one after the other.
+// The crops [count, size, size, 3] of one image, one after the other.
 inline void crop_faces(const ConstImage& picture, const std::uint8_t* halves, const Sampling* plans, int count,
                        int size, std::uint8_t* crops) {
     for (int k = 0; k < count; ++k) {

@@ -100,7 +100,7 @@ struct DecodeArguments {
     const int* found;
     const int* order;
     float* boxes;  // [limit, 4] in canvas pixels
-    k::Face* faces;  // [limit] in the picture's pixels
+    k::Face* faces;  // [limit] in the image's pixels
     int* visible;  // [limit]
     k::Letterbox fit;
     int width;

@@ -1,11 +1,11 @@
-// A picture scaled into the top-left corner of a detector's canvas: `geometry.letterbox` and `preprocess.fit_canvas`.
+// An image scaled into the top-left corner of a detector's canvas: `geometry.letterbox` and `preprocess.fit_canvas`.
 #pragma once
 
 #include "portable.h"
 
 namespace edgeface::kernels {
 
-// How a picture was scaled into a padded canvas; sizes in pixels.
+// How an image was scaled into a padded canvas; sizes in pixels.
 struct Letterbox {
     double scale_x;
     double scale_y;
@@ -22,7 +22,7 @@ EDGEFACE_HD int at_least_one(double value) {
     return rounded < 1 ? 1 : rounded;
 }
 
-// Fit a picture so that its longest side is at most `longest_px`; a smaller one is enlarged by at most `upscale`. The
+// Fit an image so that its longest side is at most `longest_px`; a smaller one is enlarged by at most `upscale`. The
 // canvas is the result rounded up to whole `multiple`s.
 EDGEFACE_HD Letterbox fit_letterbox(int width, int height, int longest_px, int multiple, double upscale) {
     const double fitting = static_cast<double>(longest_px) / (width > height ? width : height);
@@ -37,7 +37,7 @@ EDGEFACE_HD Letterbox fit_letterbox(int width, int height, int longest_px, int m
             rounded_up(new_height, multiple)};
 }
 
-// How one row or column of the scaled picture is made of the source's: `head` of the one at `first` (none where it is
+// How one row or column of the scaled image is made of the source's: `head` of the one at `first` (none where it is
 // 0), `inner` of each from `first + 1` up to `last` without it, and `tail` of the one at `last` (none where it is 0).
 struct Span {
     int first;
@@ -74,7 +74,7 @@ EDGEFACE_HD Span linear_span(int index, int source, int target) {
 }
 
 // The span of every column (`fit.width` of them) or row (`fit.height`): shrinking averages areas, so that small faces
-// do not alias away, enlarging is linear. The picture's width decides for both directions.
+// do not alias away, enlarging is linear. The image's width decides for both directions.
 EDGEFACE_HD Span canvas_span(int index, int source, int target, bool shrinks) {
     return shrinks ? area_span(index, source, target) : linear_span(index, source, target);
 }
@@ -108,7 +108,7 @@ EDGEFACE_HD void halved_pixel(const ConstImage& picture, int x, int y, std::uint
     for (int c = 0; c < 3; ++c) rgb[c] = halved(top[c], top[c + 3], bottom[c], bottom[c + 3]);
 }
 
-// The canvas' pixel of column `x` and row `y`; black outside the scaled picture. `columns` and `rows` hold the spans.
+// The canvas' pixel of column `x` and row `y`; black outside the scaled image. `columns` and `rows` hold the spans.
 EDGEFACE_HD void canvas_pixel(const ConstImage& picture, const Letterbox& fit, const Span* columns, const Span* rows,
                               int x, int y, std::uint8_t* rgb) {
     if (x >= fit.width || y >= fit.height) {

@@ -1,4 +1,4 @@
-// What every kernel header needs: one spelling for host and device, pictures as plain memory, rounding.
+// What every kernel header needs: one spelling for host and device, images as plain memory, rounding.
 //
 // All functions of these headers are plain C++17 on pointers, sizes and strides. nvcc builds them for the GPU, any C++
 // compiler for the CPU: there the tests hold them against NumPy and OpenCV, and cpp_demo/ calls them.
@@ -16,7 +16,7 @@
 
 namespace edgeface::kernels {
 
-// A picture of three interleaved 8-bit channels that somebody else owns; `stride` is the bytes from row to row.
+// An image of three interleaved 8-bit channels that someone else owns; `stride` is the bytes from row to row.
 struct ConstImage {
     const std::uint8_t* data;
     int width;

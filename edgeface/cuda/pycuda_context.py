@@ -110,7 +110,7 @@ class Device:
     def buffer(self, name: str, size: int) -> int:
         """Address of ``size`` bytes or more; what a smaller buffer of that name held is lost."""
         if self._sizes.get(name, -1) < size:
-            self._buffers.pop(name, None)  # PyCUDA frees what nobody holds
+            self._buffers.pop(name, None)  # PyCUDA frees what no one holds
             self._buffers[name] = self._driver.mem_alloc(max(size, 1))
             self._sizes[name] = size
         return int(self._buffers[name])

@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgeface.cuda.context import Context, PinnedBuffer
-from edgeface.cuda.transfers import ACROSS, DOWN, UP, WAIT, Entry
+from edgeface.cuda.transfers import D2D, D2H, H2D, WAIT, Entry
 from edgeface.errors import BackendError
 
 _NON_BLOCKING, _THREAD_LOCAL = 1, 1  # CU_STREAM_NON_BLOCKING, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL in cuda.h
@@ -46,17 +46,17 @@ class Stream:
     def upload(self, address: int, pinned: PinnedBuffer, size: int, offset: int = 0) -> None:
         """Queue a copy of ``size`` bytes to the device; the pinned bytes must stay until ``synchronize``."""
         self._context.call("cuMemcpyHtoDAsync_v2", address, pinned.pointer + offset, size, self.handle)
-        self._ledger.record(UP, size)
+        self._ledger.record(H2D, size)
 
     def download(self, pinned: PinnedBuffer, address: int, size: int, offset: int = 0) -> None:
         """Queue a copy of ``size`` bytes to the host, there after ``synchronize``."""
         self._context.call("cuMemcpyDtoHAsync_v2", pinned.pointer + offset, address, size, self.handle)
-        self._ledger.record(DOWN, size)
+        self._ledger.record(D2H, size)
 
     def copy(self, target: int, source: int, size: int) -> None:
         """Queue a copy inside the device."""
         self._context.call("cuMemcpyDtoDAsync_v2", target, source, size, self.handle)
-        self._ledger.record(ACROSS, size)
+        self._ledger.record(D2D, size)
 
     def clear(self, address: int, words: int) -> None:
         """Queue zeros into ``words`` 32-bit words."""
@@ -68,7 +68,7 @@ class Stream:
         self._context.call("cuLaunchKernel", function, *blocks, *threads, 0, self.handle, ctypes.byref(pointer), None)
 
     def record(self, event: Event) -> None:
-        """Queue the taking of a time; in a capture it becomes a step of the graph, taken anew at every launch."""
+        """Queue the taking of a time; in a capture it becomes a step of the graph, taken again at every launch."""
         flags = _EXTERNAL if self._capturing else 0
         self._context.call("cuEventRecordWithFlags", event.handle, self.handle, flags)
 
@@ -86,7 +86,7 @@ class Stream:
     def capture(self) -> Iterator[list[Graph]]:
         """Work queued in here is not run but becomes the one graph in the list afterwards.
 
-        Nothing may be allocated or freed meanwhile, which is why Python's collector, that may come upon somebody's
+        Nothing may be allocated or freed meanwhile, which is why Python's collector, that may come upon someone's
         tensors, has to wait.
         """
         made: list[Graph] = []

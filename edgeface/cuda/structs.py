@@ -105,7 +105,7 @@ def letterbox_tuple(fit: Letterbox) -> tuple[float, float, int, int, int, int]:
 
 
 def canvas_spans(source: int, target: int, shrinks: bool) -> NDArray[Any]:
-    """How each of ``target`` columns or rows of a fitted picture is made of ``source`` pixels: ``SPAN`` ``[target]``.
+    """How each of ``target`` columns or rows of a fitted image is made of ``source`` pixels: ``SPAN`` ``[target]``.
 
     ``canvas_span`` of ``letterbox.h`` for all of them, where that is explained.
     """
@@ -134,7 +134,7 @@ def canvas_spans(source: int, target: int, shrinks: bool) -> NDArray[Any]:
 
 
 def level_sizes(width: int, height: int) -> list[tuple[int, int]]:
-    """Width and height of a picture and of all its halves, the picture first (``halvings`` of ``align.h``)."""
+    """Width and height of an image and of all its halves, the image first (``halvings`` of ``align.h``)."""
     sizes = [(width, height)]
     while len(sizes) < MAX_LEVELS and min(sizes[-1]) >= 2:
         sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from edgeface.errors import BackendError
 
-UP, DOWN, ACROSS = "host_to_device", "device_to_host", "device_to_device"
+H2D, D2H, D2D = "host_to_device", "device_to_host", "device_to_device"
 WAIT, LAUNCH = "synchronisations", "graph_launches"
-KINDS = (UP, DOWN, ACROSS, WAIT, LAUNCH)
+KINDS = (H2D, D2H, D2D, WAIT, LAUNCH)
 _KEPT = 1024
 """Frames whose entries are kept; the totals go on."""
 
@@ -60,18 +60,18 @@ class Budget:
                 raise BackendError(f"a frame's budget of {kind} is {allowed}, found {found} (in {stages})")
 
 
-ONE_COPY = Budget({UP: 1, DOWN: 1, WAIT: 1, LAUNCH: 1})
+ONE_COPY = Budget({H2D: 1, D2H: 1, WAIT: 1, LAUNCH: 1})
 """A frame from the host: up once, its faces down once, one launch, one wait."""
-NO_UPLOAD = Budget({DOWN: 1, WAIT: 1, LAUNCH: 1})
+NO_UPLOAD = Budget({D2H: 1, WAIT: 1, LAUNCH: 1})
 """A frame that is in the device's memory already, or in memory that host and device share."""
 
 
 def one_copy_each(pictures: int) -> Budget:
     """Frames of several streams answered together: each up once, all else once for all of them."""
-    return Budget({**ONE_COPY.calls, UP: pictures})
+    return Budget({**ONE_COPY.calls, H2D: pictures})
 
 
-class CopyLedger:
+class TransferStats:
     """Collects the events of every frame; one for each pipeline, on its thread."""
 
     def __init__(self) -> None:

@@ -164,7 +164,7 @@ def _models(folder: Path | None, problems: list[str]) -> list[Facts]:
 
 
 def _self_test(folder: Path | None, problems: list[str]) -> str:
-    """One picture through detector, alignment and attributes."""
+    """One image through detector, alignment and attributes."""
     from edgeface.api import FaceAnalyzer
     from edgeface.imaging.portraits import portraits
 

@@ -1,6 +1,6 @@
 """Labelled face data sets: UTKFace-named folders or zips, and FairFace's folders or zips with their ``labels.csv``.
 
-Only names and labels are read here, pictures are handed out as their files' bytes. A fold is a hash of the file's
+Only names and labels are read here, images are handed out as their files' bytes. A fold is a hash of the file's
 name modulo 10, so everyone who owns a copy of the data gets the same split: folds 0 and 1 test, fold 2 validates,
 folds 3 to 9 train.
 UTKFace: Zhang, Song, Qi, "Age progression/regression by conditional adversarial autoencoder", CVPR 2017.
@@ -50,7 +50,7 @@ _FAIRFACE_COLUMNS: Mapping[str, Mapping[str, int]] = {
 
 @dataclass(frozen=True)
 class LabelledFace:
-    """One picture's name inside its data set and its labels: ``age`` in years or NaN, class indices or -1."""
+    """One image's name inside its data set and its labels: ``age`` in years or NaN, class indices or -1."""
 
     name: str
     fold: int
@@ -62,7 +62,7 @@ class LabelledFace:
 
 @dataclass(frozen=True)
 class FaceSet:
-    """The labelled pictures of one folder or zip, and those that had to be skipped, each as "name (reason)"."""
+    """The labelled images of one folder or zip, and those that had to be skipped, each as "name (reason)"."""
 
     path: Path
     faces: tuple[LabelledFace, ...]
@@ -79,11 +79,11 @@ class FaceSet:
                     for name in names:
                         yield archive.read(name)
         except (OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"cannot read a picture of `{self.path}`: {error}") from error
+            raise DataError(f"cannot read an image of `{self.path}`: {error}") from error
 
 
 def open_faces(path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> FaceSet:
-    """The labelled pictures of a folder or zip, sorted by name.
+    """The labelled images of a folder or zip, sorted by name.
 
     Without ``labels`` the names must be UTKFace's, ``[age]_[gender]_[race]_[date&time].…``; with it they are those of
     a FairFace ``labels.csv`` (``file,age,gender,race``). Raises ``DataError`` where nothing usable is found.
@@ -113,7 +113,7 @@ def find_faces(
     if not any(item.faces for item in kept):
         there = ", ".join(map(str, sorted({face.fold for item in found for face in item.faces})))
         wanted = ", ".join(map(str, sorted(folds or ())))
-        raise DataError(f"no picture of fold {wanted} in {named}: its {count} labelled pictures are of fold {there}")
+        raise DataError(f"no image of fold {wanted} in {named}: its {count} labelled images are of fold {there}")
     return tuple(item for item in kept if item.faces or item.skipped)
 
 
@@ -158,15 +158,15 @@ def _face_set(
 
 
 def _nothing_found(named: str, skipped: Sequence[str], labels: str | os.PathLike[str] | None) -> str:
-    found = f"{len(skipped)} such as `{skipped[0]}`" if skipped else "no pictures"
+    found = f"{len(skipped)} such as `{skipped[0]}`" if skipped else "no images"
     if labels is not None:
-        return f"no picture of {named} has a row in `{labels}`: found {found}"
+        return f"no image of {named} has a row in `{labels}`: found {found}"
     hint = "data in FairFace's form need --labels labels.csv"
     return f"no UTKFace name {_UTKFACE_FORM} in {named}: found {found}; {hint}"
 
 
 def _picture_names(path: Path) -> list[str]:
-    """Names of all pictures below a folder or inside a zip, sorted; without hidden ones, macOS's shadows among them."""
+    """Names of all images below a folder or inside a zip, sorted; without hidden ones, macOS's shadows among them."""
     try:
         if path.is_dir():
             names = [entry.relative_to(path).as_posix() for entry in path.rglob("*")]
@@ -208,7 +208,7 @@ def _utkface_fault(name: str) -> str:
 def _fairface(
     names: Iterable[str], rows: Mapping[str, tuple[int, int, int]], fault: str
 ) -> tuple[list[LabelledFace], list[str]]:
-    """Match pictures with rows by the end of their path, since a zip may have its own top folder."""
+    """Match images with rows by the end of their path, since a zip may have its own top folder."""
     faces, skipped = [], []
     for name in names:
         parts = PurePosixPath(name).with_suffix("").parts

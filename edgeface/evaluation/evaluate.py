@@ -34,10 +34,10 @@ class Estimator(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Labels, answers and full ``attributes`` of every picture that could be read, one row a face.
+    """Labels, answers and full ``attributes`` of every image that could be read, one row a face.
 
     ``missed_detections`` counts the faces that were cut as a centre square because the detector found none;
-    ``unreadable`` and ``skipped`` name the pictures left out: broken files and malformed labels, with the reason.
+    ``unreadable`` and ``skipped`` name the images left out: broken files and malformed labels, with the reason.
     """
 
     labels: metrics.Labels
@@ -83,11 +83,11 @@ def evaluate(
     batch: int = 64,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Judge ``estimator`` on every picture of ``data``.
+    """Judge ``estimator`` on every image of ``data``.
 
     Crops are cut with ``detector``'s landmarks, or as centre squares without one, and answered ``batch`` at a time;
-    cutting uses every core. A picture that cannot be decoded is listed in ``unreadable``. Raises ``DataError`` where
-    a folder or zip cannot be read or no picture is left.
+    cutting uses every core. An image that cannot be decoded is listed in ``unreadable``. Raises ``DataError`` where
+    a folder or zip cannot be read or no image is left.
     """
     total = sum(len(faces.faces) for faces in data)
     crops: list[Crop] = []
@@ -101,7 +101,7 @@ def evaluate(
             progress(len(crops), total)
     used = [crop.face for crop in crops if not crop.fault]
     if not used:
-        raise DataError(f"no picture to evaluate on: {crops[0].fault if crops else 'the data are empty'}")
+        raise DataError(f"no image to evaluate on: {crops[0].fault if crops else 'the data are empty'}")
     return Evaluation(
         labels_of(used),
         Attributes(*(np.concatenate([getattr(part, item.name) for part in answers]) for item in fields(Attributes))),

@@ -1,6 +1,6 @@
 """Crops of labelled faces, cut as ``edgeface run`` would: what evaluation, calibration and parity look at.
 
-A data set's picture is a chip cut around one face, so it is framed before detection (``evaluation.precropped``); where
+A data set's image is a chip cut around one face, so it is framed before detection (``evaluation.precropped``); where
 the detector misses, its centre square stands in and the miss is counted.
 """
 
@@ -25,11 +25,11 @@ from edgeface.imaging.preprocess import centre_crop, stack
 from edgeface.spec.model import ModelSpec
 
 Progress = Callable[[int, int], None]
-"""Called with the number of pictures done and the number of all."""
+"""Called with the number of images done and the number of all."""
 
 
 class Crop(NamedTuple):
-    """A picture's crop uint8 ``[S, S, 3]`` RGB and whether the detector found its face; or the ``fault`` that
+    """An image's crop uint8 ``[S, S, 3]`` RGB and whether the detector found its face; or the ``fault`` that
     kept it from being cut."""
 
     face: LabelledFace
@@ -40,10 +40,10 @@ class Crop(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LabelledCrops:
-    """Every picture that could be read, one row a face, and those that could not.
+    """Every image that could be read, one row a face, and those that could not.
 
     ``pixels`` uint8 ``[N, S, S, 3]`` RGB; ``names`` inside their data set; ``found`` bool ``[N]``: False where the
-    detector found no face, so that the crop is a centre square. ``unreadable`` and ``skipped`` name the pictures left
+    detector found no face, so that the crop is a centre square. ``unreadable`` and ``skipped`` name the images left
     out: broken files and malformed labels, with the reason.
     """
 
@@ -67,7 +67,7 @@ def labelled_crops(
 ) -> LabelledCrops:
     """The crops of all ``data`` in memory, with their labels; ``detector`` ``None`` cuts centre squares.
 
-    Raises ``DataError`` where a folder or zip cannot be read or no picture is left.
+    Raises ``DataError`` where a folder or zip cannot be read or no image is left.
     """
     total = sum(len(faces.faces) for faces in data)
     crops: list[Crop] = []
@@ -77,7 +77,7 @@ def labelled_crops(
             progress(len(crops), total)
     used = [crop for crop in crops if not crop.fault]
     if not used:
-        raise DataError(f"no picture to work with: {crops[0].fault if crops else 'the data are empty'}")
+        raise DataError(f"no image to work with: {crops[0].fault if crops else 'the data are empty'}")
     return LabelledCrops(
         stack([crop.pixels for crop in used if crop.pixels is not None], spec.input_size),
         labels_of(crop.face for crop in used),
@@ -104,7 +104,7 @@ def cut_crops(data: Sequence[FaceSet], spec: ModelSpec, detector: Detector | Non
 
 
 def cut_crop(face: LabelledFace, raw: bytes, spec: ModelSpec, detector: Detector | None) -> Crop:
-    """The crop of one picture's bytes."""
+    """The crop of one image's bytes."""
     try:
         image = decode_image(raw, face.name)
     except ImageError as error:
@@ -126,12 +126,12 @@ def labels_of(faces: Iterable[LabelledFace]) -> Labels:
 
 
 def skipped_names(data: Sequence[FaceSet]) -> tuple[str, ...]:
-    """The pictures without a usable label, each as "name (reason)"."""
+    """The images without a usable label, each as "name (reason)"."""
     return tuple(name for faces in data for name in faces.skipped)
 
 
 def thinned(data: Sequence[FaceSet], limit: int) -> list[FaceSet]:
-    """At most ``limit`` pictures, spread evenly over all, so that a quick look stays a fair one."""
+    """At most ``limit`` images, spread evenly over all, so that a quick look stays a fair one."""
     total = sum(len(faces.faces) for faces in data)
     keep = {row * total // limit for row in range(limit)} if limit < total else set(range(total))
     out, start = [], 0
@@ -143,6 +143,6 @@ def thinned(data: Sequence[FaceSet], limit: int) -> list[FaceSet]:
 
 
 def pictures(data: Sequence[FaceSet]) -> Iterator[tuple[LabelledFace, bytes]]:
-    """Every face with the bytes of its picture's file, in the data's order."""
+    """Every face with the bytes of its image's file, in the data's order."""
     for faces in data:
         yield from zip(faces.faces, faces.read(face.name for face in faces.faces))

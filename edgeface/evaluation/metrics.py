@@ -1,6 +1,6 @@
 """What an answer is worth: ages in years and in intervals, classes, and groups of people. Pure NumPy, one face a row.
 
-A label or an answer is missing where it is NaN (ages) or negative (classes): a picture without that label, a network
+A label or an answer is missing where it is NaN (ages) or negative (classes): an image without that label, a network
 without that head. Such rows count for nothing. A metric of no rows is NaN. Fractions are 0…1.
 """
 

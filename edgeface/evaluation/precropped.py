@@ -1,4 +1,4 @@
-"""Faces of chips: pictures that were already cut around one face, like those of UTKFace and FairFace.
+"""Faces of chips: images that were already cut around one face, like those of UTKFace and FairFace.
 
 A detector learned faces with something around them; a chip's face may touch all four sides. So the chip is framed
 with a border before detection, and what was found is mapped back. Training and evaluation cut their crops here.
@@ -17,16 +17,16 @@ from edgeface.spec.model import AlignmentSpec
 from edgeface.types import Faces, Floats, Image
 
 Detector = Callable[[Image], Faces]
-"""Anything that answers a uint8 ``[H, W, 3]`` RGB picture with its ``Faces``, in that picture's pixels."""
+"""Anything that answers a uint8 ``[H, W, 3]`` RGB image with its ``Faces``, in that image's pixels."""
 
 BORDER_FRAC = 0.3
 _BORDERS_FRAC = (BORDER_FRAC, 0.0, 0.7)
 """Borders tried in turn, as fractions of the chip's longer side, until a face is found."""
 _MIN_SIDE_FRAC = 0.25
-"""A chip's own face fills it; anything smaller than this is somebody in the background."""
+"""A chip's own face fills it; anything smaller than this is someone in the background."""
 
 
-def framed(image: Image, frac: float = BORDER_FRAC) -> Image:
+def pad_edges(image: Image, frac: float = BORDER_FRAC) -> Image:
     """A chip with a border of ``frac`` of its longer side, made of its edge pixels."""
     border = round(frac * max(image.shape[:2]))
     return np.pad(image, ((border, border), (border, border), (0, 0)), mode="edge") if border else image
@@ -39,7 +39,7 @@ def chip_landmarks(detector: Detector, image: Image) -> Floats | None:
     """
     height, width = image.shape[:2]
     for frac in _BORDERS_FRAC:
-        whole = framed(image, frac)
+        whole = pad_edges(image, frac)
         border = (whole.shape[0] - height) // 2
         faces = detector(whole)
         row = _main_face(faces, whole.shape[1], whole.shape[0], _MIN_SIDE_FRAC * min(height, width))

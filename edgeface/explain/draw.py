@@ -1,4 +1,4 @@
-"""A crop beside maps of what speaks for each of its answers, as one readable picture."""
+"""A crop beside maps of what speaks for each of its answers, as one readable image."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _enlarge(crop: Image) -> Image:
 
 
 def _blend(picture: Image, tile: Tile) -> Image:
-    """The picture in grey, red where the tile's values are positive (or large) and blue where they are negative."""
+    """The image in grey, red where the tile's values are positive (or large) and blue where they are negative."""
     import cv2
 
     strength = cv2.resize(_relative(tile), (_SIDE, _SIDE), interpolation=cv2.INTER_LINEAR)[..., None]

@@ -1,4 +1,4 @@
-"""A sink that explains: for every face a picture of which parts of its crop speak for its answers."""
+"""A sink that explains: for every face an image of which parts of its crop speak for its answers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from edgeface.types import Faces, Image
 
 
 class MapSink(ContextSink):
-    """A directory with ``NAME-face0.png``, ``NAME-face1.png`` … for the faces of picture NAME, best score first.
+    """A directory with ``NAME-face0.png``, ``NAME-face1.png`` … for the faces of image NAME, best score first.
 
-    ``model`` is the ONNX file that answered; ``whole`` says that every picture is one face cut out already. Raises what
+    ``model`` is the ONNX file that answered; ``whole`` says that every image is one face cut out already. Raises what
     ``Explainer`` raises, and ``SinkError`` where nothing can be written.
     """
 
@@ -40,7 +40,7 @@ class MapSink(ContextSink):
             raise SinkError(f"cannot write `{self.name}`: the directory is not writable")
 
     def append(self, result: FrameResult) -> None:
-        """Explain every face of a picture."""
+        """Explain every face of an image."""
         stem = self._stem(result)
         for number, face in enumerate(result.faces):
             crop = self._crop(result.frame.pixels, face)
@@ -48,7 +48,7 @@ class MapSink(ContextSink):
             write_image(self._directory / f"{stem}-face{number}.png", drawn)
 
     def close(self) -> None:
-        """Free the networks; every picture was finished when it was appended."""
+        """Free the networks; every image was finished when it was appended."""
         self._explainer.close()
 
     def _crop(self, pixels: Image, face: Face) -> Image:
@@ -64,7 +64,7 @@ class MapSink(ContextSink):
         return crop
 
     def _stem(self, result: FrameResult) -> str:
-        """A name of its own for every picture, also where those of two directories share one."""
+        """A name of its own for every image, also where those of two directories share one."""
         source = Path(result.frame.source or "picture").stem
         stem, copy = source, 2
         while stem in self._taken:

@@ -1,4 +1,4 @@
-"""From the trainer's ``model.pt2`` to the ONNX file that every run time reads, and the proof that both answer alike.
+"""From the trainer's ``model.pt2`` to the ONNX file that every runtime reads, and the proof that both answer alike.
 
 A ``.pt2`` is a zip written by ``torch.export.save``. torch would unpickle, that is run, whatever such an archive
 declares to be pickled; so the archive is looked at first and only plain tensors are let through.

@@ -4,7 +4,7 @@
 
 That module has no uint8 tensors, no shapes computed inside a graph, and in OpenCV 4.6 no broadcasting between two
 computed tensors. The variant is the same network with the same weights, spec and answers: its input is the same pixels
-in float32 (0…255), one picture at a time, shapes are constants, and sums over classes are matrix products. It is
+in float32 (0…255), one image at a time, shapes are constants, and sums over classes are matrix products. It is
 written only when ONNX Runtime answers both files alike.
 """
 

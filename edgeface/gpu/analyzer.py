@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from edgeface.cuda.compile import compiled
 from edgeface.cuda.context import Context
-from edgeface.cuda.device_thread import Owner
+from edgeface.cuda.device_thread import DeviceThread
 from edgeface.cuda.stream import Stream
-from edgeface.cuda.transfers import CopyLedger
+from edgeface.cuda.transfers import TransferStats
 from edgeface.errors import ConfigError
 from edgeface.gpu.device_frame import DeviceFrame
 from edgeface.gpu.pipeline import GpuPipeline
@@ -37,7 +37,7 @@ class GpuParts:
 
 
 class GpuAnalyzer:
-    """Every face of a picture by one pass on the GPU.
+    """Every face of an image by one pass on the GPU.
 
     ``open_parts`` makes what lives on the GPU (``engine_parts`` for two engines); it runs on the thread that owns it.
     Raises what opening raises: ``BackendError`` for a GPU that is missing or too full, ``ArtifactError`` for an engine
@@ -45,24 +45,24 @@ class GpuAnalyzer:
     """
 
     def __init__(self, open_parts: Callable[[], GpuParts]) -> None:
-        self._owner = Owner(open_parts, _free, "GPU's thread")
+        self._owner = DeviceThread(open_parts, _free, "GPU's thread")
         self.spec: ModelSpec
         self.spec, self.device, self.ledger, self.together = self._owner.call(
             lambda parts: (parts.pipeline.spec, parts.device, parts.pipeline.ledger, parts.pipeline.together)
         )
         self._last: tuple[Faces, Attributes] = Faces.empty(), Attributes.empty()
 
-    ledger: CopyLedger
+    ledger: TransferStats
     """What every frame cost."""
     together: int
-    """How many pictures ``analyze_together`` answers in one go."""
+    """How many images ``analyze_batch`` answers in one go."""
 
     def analyze(self, frame: Image | DeviceFrame) -> tuple[Faces, Attributes]:
-        """Faces and attributes of a picture, from the host or on the GPU already."""
+        """Faces and attributes of an image, from the host or on the GPU already."""
         return self._owner.call(lambda parts: parts.pipeline(frame))
 
-    def analyze_together(self, frames: Sequence[Image | DeviceFrame]) -> list[tuple[Faces, Attributes]]:
-        """The same of pictures of several streams, in one go as far as the networks take it."""
+    def analyze_batch(self, frames: Sequence[Image | DeviceFrame]) -> list[tuple[Faces, Attributes]]:
+        """The same of images of several streams, in one go as far as the networks take it."""
         return self._owner.call(lambda parts: parts.pipeline.answer(frames))
 
     def on_gpu(self, work: Callable[[GpuPipeline], T]) -> T:
@@ -83,7 +83,7 @@ class GpuAnalyzer:
     def attributes(self, image: Image, faces: Faces) -> Attributes:
         """The attributes of the ``faces`` that ``detector`` gave last. Raises ``ConfigError`` for others."""
         if faces is not self._last[0]:
-            raise ConfigError("on the GPU faces and attributes are made in one pass: ask for those of the last picture")
+            raise ConfigError("on the GPU faces and attributes are made in one pass: ask for those of the last image")
         return self._last[1]
 
     def close(self) -> None:

@@ -15,12 +15,12 @@ _CUDA, _UINT = 2, 1  # kDLCUDA and kDLUInt in dlpack.h
 
 @dataclass(frozen=True)
 class DeviceFrame:
-    """A picture at ``address``, ``stride`` bytes from row to row.
+    """An image at ``address``, ``stride`` bytes from row to row.
 
     ``layout`` "rgb" or "bgr": uint8 ``[H, W, 3]``; "nv12": uint8 ``[H + (H + 1) // 2, W]``, the rows of Cb and Cr below
     those of Y, or from ``chroma`` on where that is an address. ``full_range`` and ``bt709`` say how NV12 becomes RGB.
     ``owner`` keeps the memory alive. ``stream`` is the handle of the CUDA stream that may still be at work on it, which
-    the GPU then waits for (``None``: the picture is there).
+    the GPU then waits for (``None``: the image is there).
     """
 
     address: int
@@ -39,7 +39,7 @@ def device_frame(tensor: Any, layout: str = "rgb", bt709: bool = False, full_ran
     """The frame in a tensor on the GPU, by ``__cuda_array_interface__`` or DLPack, without a copy.
 
     What the producer has queued on the stream that it names is waited for, on the GPU. Raises ``ImageError`` for
-    anything else than a uint8 picture of the given ``layout`` whose pixels lie next to each other.
+    anything else than a uint8 image of the given ``layout`` whose pixels lie next to each other.
     """
     if layout not in FORMATS:
         raise ImageError(f"layout: expected one of {', '.join(FORMATS)}, found `{layout}`")
@@ -55,7 +55,7 @@ def device_frame(tensor: Any, layout: str = "rgb", bt709: bool = False, full_ran
 
 
 class Plane(NamedTuple):
-    """One plane of a picture on the GPU: where it begins, the bytes from row to row, and what ``DeviceFrame`` says."""
+    """One plane of an image on the GPU: where it begins, the bytes from row to row, and what ``DeviceFrame`` says."""
 
     address: int
     stride: int
@@ -82,7 +82,7 @@ def _places(tensor: Any) -> tuple[int, tuple[int, ...], tuple[int, ...], Any, in
 
 def _from_interface(interface: dict[str, Any]) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
     if interface["typestr"] != "|u1":
-        raise ImageError(f"expected a picture of uint8 on the GPU, found the type {interface['typestr']}")
+        raise ImageError(f"expected an image of uint8 on the GPU, found the type {interface['typestr']}")
     shape = tuple(interface["shape"])
     return int(interface["data"][0]), shape, tuple(interface.get("strides") or _packed(shape))
 
@@ -118,7 +118,7 @@ def _from_capsule(capsule: Any) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
         raise ImageError("expected a tensor on a GPU, found one in the host's memory: pass it as a NumPy array")
     kind = tensor.dtype
     if (kind.code, kind.bits, kind.lanes) != (_UINT, 8, 1):
-        raise ImageError(f"expected a picture of uint8 on the GPU, found {kind.bits} bits of DLPack's type {kind.code}")
+        raise ImageError(f"expected an image of uint8 on the GPU, found {kind.bits} bits of DLPack's type {kind.code}")
     shape = tuple(tensor.shape[axis] for axis in range(tensor.ndim))
     strides = tuple(tensor.strides[axis] for axis in range(tensor.ndim)) if tensor.strides else _packed(shape)
     return (tensor.data or 0) + tensor.byte_offset, shape, strides

@@ -1,4 +1,4 @@
-"""Memory for pictures that are answered together: a seat for each of a size, a detector's stage for each number.
+"""Memory for images that are answered together: a seat for each of a size, a detector's stage for each number.
 
 Made when first needed and kept for the latest sizes; what has to go takes along the graphs that were captured over it.
 """
@@ -23,8 +23,8 @@ _SLOTS = 3
 """Pinned frames of a size's first seat, which decoders may write into; the other seats have one."""
 
 
-class Seat:
-    """Where one picture of a size is: its pinned ring on the host, its stages' buffers on the GPU."""
+class FrameBuffer:
+    """Where one image of a size is: its pinned ring on the host, its stages' buffers on the GPU."""
 
     def __init__(self, context: Context, stages: PictureStages, slots: int) -> None:
         self.stages = stages
@@ -32,7 +32,7 @@ class Seat:
 
     @property
     def fit(self) -> Letterbox:
-        """How the picture lies in the detector's canvas."""
+        """How the image lies in the detector's canvas."""
         return self.stages.fit
 
     def close(self) -> None:
@@ -40,7 +40,7 @@ class Seat:
         self.stages.close()
 
 
-class Seats:
+class FrameBufferPool:
     """All seats and detector stages of a pipeline. ``forget_graphs`` is called before anything goes."""
 
     def __init__(
@@ -56,15 +56,15 @@ class Seats:
         self._context, self._launch, self._detector = context, launch, detector
         self._spec, self._settings, self._longest_px = spec, settings, longest_px
         self._forget_graphs = forget_graphs
-        self._seats: OrderedDict[Size, list[Seat]] = OrderedDict()
+        self._seats: OrderedDict[Size, list[FrameBuffer]] = OrderedDict()
         self._stages: OrderedDict[tuple[int, int, int], DetectorStage] = OrderedDict()
 
     def fit(self, size: Size) -> Letterbox:
-        """How a picture of this size will lie in the detector's canvas."""
+        """How an image of this size will lie in the detector's canvas."""
         return letterbox(*size, self._longest_px, self._spec.multiple, self._spec.upscale)
 
-    def at(self, sizes: Sequence[Size]) -> list[Seat]:
-        """A seat of its own for each picture. Raises ``BackendError`` where the GPU's memory is too small."""
+    def at(self, sizes: Sequence[Size]) -> list[FrameBuffer]:
+        """A seat of its own for each image. Raises ``BackendError`` where the GPU's memory is too small."""
         taken: Counter[Size] = Counter()
         seats = []
         for size in sizes:
@@ -89,7 +89,7 @@ class Seats:
         return self._stages[key]
 
     def close(self) -> None:
-        """Free everything; a later call makes it anew."""
+        """Free everything; a later call makes it again."""
         self._forget_graphs()
         while self._stages:
             self._stages.popitem()[1].close()
@@ -107,11 +107,11 @@ class Seats:
             seat = self._made(size)
         self._seats.setdefault(size, []).append(seat)
 
-    def _made(self, size: Size) -> Seat:
+    def _made(self, size: Size) -> FrameBuffer:
         slots = 1 if self._seats.get(size) else _SLOTS
         with self._context.all_or_nothing():
             stages = PictureStages(self._context, self._launch, self._settings, self.fit(size), size)
-            return Seat(self._context, stages, slots)
+            return FrameBuffer(self._context, stages, slots)
 
     def _evict(self, wanted: Sequence[Size], most: int) -> bool:
         """Free the sizes used longest ago until ``most`` are left, or only ``wanted`` ones; whether any went."""

@@ -1,11 +1,11 @@
-"""What the GPU is given to do at once: pictures that are answered together."""
+"""What the GPU is given to do at once: images that are answered together."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from edgeface.gpu.device_frame import DeviceFrame
-from edgeface.gpu.frame_buffers import Seat, Size
+from edgeface.gpu.frame_buffers import FrameBuffer, Size
 from edgeface.gpu.graph_cache import Key
 from edgeface.gpu.stages import DetectorStage
 from edgeface.types import Image
@@ -14,14 +14,14 @@ Picture = Image | DeviceFrame
 
 
 @dataclass(frozen=True)
-class Job:
-    """Pictures to be answered together, in RGB on the GPU: each its seat and its number in the result block.
+class FrameJob:
+    """Images to be answered together, in RGB on the GPU: each its seat and its number in the result block.
 
-    With a ``detector`` it finds the faces; all jobs answer ``bucket`` faces of each picture from the ``first`` on.
+    With a ``detector`` it finds the faces; all jobs answer ``bucket`` faces of each image from the ``first`` on.
     """
 
     pictures: tuple[DeviceFrame, ...]
-    seats: tuple[Seat, ...]
+    seats: tuple[FrameBuffer, ...]
     numbers: tuple[int, ...]
     detector: DetectorStage | None
     first: int

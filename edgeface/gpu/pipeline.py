@@ -1,7 +1,7 @@
 """A frame's whole way on the GPU: up once, one launch, its faces down once, one wait.
 
 Upload → canvas → detector → decoding and suppression → crops → attributes → download. Everything after the upload is
-captured as a CUDA graph for each picture size, place in memory and number of faces (in buckets); the last frames
+captured as a CUDA graph for each image size, place in memory and number of faces (in buckets); the last frames
 predict the bucket, and faces beyond it are answered in further rounds. Frames of several streams are answered together:
 one run of each network, one launch, one download and one wait for all of them. The ledger counts what it really cost.
 """
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from edgeface.cuda.context import Context, DeviceBuffer, Kernels, PinnedBuffer
 from edgeface.cuda.stream import Event, Stream
 from edgeface.cuda.structs import ARGUMENTS
-from edgeface.cuda.transfers import CopyLedger
+from edgeface.cuda.transfers import TransferStats
 from edgeface.errors import BackendError, ConfigError
 from edgeface.gpu.device_frame import DeviceFrame
-from edgeface.gpu.frame_buffers import Seat, Seats
-from edgeface.gpu.frame_job import Job, Picture, size_of
+from edgeface.gpu.frame_buffers import FrameBuffer, FrameBufferPool
+from edgeface.gpu.frame_job import FrameJob, Picture, size_of
 from edgeface.gpu.graph_cache import GraphCache
 from edgeface.gpu.result_layout import TOGETHER, ResultLayout, bucket_for, buckets_of
 from edgeface.gpu.stages import CropStages, DetectorSettings, DetectorStage, Launcher, Look
@@ -84,7 +84,7 @@ class GpuPipeline:
         )
         self._graphs = GraphCache(self.stream, graphs and detector.capturable and attributes.capturable)
         longest = longest_px or detector_spec.longest_px
-        self._seats = Seats(context, launch, detector, detector_spec, settings, longest, self._graphs.forget)
+        self._seats = FrameBufferPool(context, launch, detector, detector_spec, settings, longest, self._graphs.forget)
         self._counts: deque[int] = deque([1], maxlen=_MEMORY_OF_COUNTS)
         self._begin, self._end = Event(context), Event(context)
         self.clocked, self.gpu_ms = False, 0.0
@@ -106,21 +106,21 @@ class GpuPipeline:
         return self._graphs.enabled
 
     @property
-    def ledger(self) -> CopyLedger:
+    def ledger(self) -> TransferStats:
         """What every frame cost."""
         return self._context.ledger
 
     def slot(self, width: int, height: int) -> NDArray[np.uint8]:
         """Where a decoder may write the next frame: uint8 ``[height, width, 3]``.
 
-        Valid until the slot comes round, or pictures of several other sizes have come.
+        Valid until the slot comes round, or images of several other sizes have come.
         """
         return self._seats.at([(width, height)])[0].ring.next_slot()
 
     def __call__(self, frame: Picture) -> Answer:
         """Faces of a frame, best score first, in its pixels, and their attributes.
 
-        ``frame`` is uint8 ``[H, W, 3]`` RGB (without a copy on the host where it is a ``slot``), or a picture on this
+        ``frame`` is uint8 ``[H, W, 3]`` RGB (without a copy on the host where it is a ``slot``), or an image on this
         GPU, which is read where it lies. Raises ``ImageError`` for another array.
         """
         return self.answer([frame])[0]
@@ -152,7 +152,7 @@ class GpuPipeline:
         step = self.together
         return [alike[k : k + step] for alike in canvases.values() for k in range(0, len(alike), step)]
 
-    def _answer_group(self, frames: Sequence[Picture], seats: Sequence[Seat]) -> list[Answer]:
+    def _answer_group(self, frames: Sequence[Picture], seats: Sequence[FrameBuffer]) -> list[Answer]:
         try:
             return self._answers(self._job(frames, seats, max(self._counts)))
         except BaseException:
@@ -160,26 +160,26 @@ class GpuPipeline:
                 self.stream.synchronize()
             raise
 
-    def job(self, frames: Sequence[Picture], faces: int) -> Job:
+    def job(self, frames: Sequence[Picture], faces: int) -> FrameJob:
         """``frames`` on their way to the GPU, with room for ``faces`` faces each, as far as a bucket has it."""
         return self._job(frames, self._seated(frames), faces)
 
-    def _seated(self, frames: Sequence[Picture]) -> list[Seat]:
+    def _seated(self, frames: Sequence[Picture]) -> list[FrameBuffer]:
         """Where the frames will be; whatever has to be made for them is made now."""
         seats = self._seats.at([size_of(frame) for frame in frames])
         self._seats.detector(seats[0].fit, len(seats))
         return seats
 
-    def _job(self, frames: Sequence[Picture], seats: Sequence[Seat], faces: int) -> Job:
+    def _job(self, frames: Sequence[Picture], seats: Sequence[FrameBuffer], faces: int) -> FrameJob:
         bucket = bucket_for(faces, self._buckets)
         while bucket * len(frames) > self._buckets[-1] and bucket > 1:
             bucket //= 2
         self._start_clock()
         pictures = tuple(self._bring_up(seat, frame) for seat, frame in zip(seats, frames))
         detector = self._seats.detector(seats[0].fit, len(seats))
-        return Job(pictures, tuple(seats), tuple(range(len(frames))), detector, 0, bucket)
+        return FrameJob(pictures, tuple(seats), tuple(range(len(frames))), detector, 0, bucket)
 
-    def _bring_up(self, seat: Seat, frame: Picture) -> DeviceFrame:
+    def _bring_up(self, seat: FrameBuffer, frame: Picture) -> DeviceFrame:
         """The frame in RGB where the GPU reads it: copied up once, or where host and GPU share it, not at all."""
         if isinstance(frame, DeviceFrame):
             if frame.stream is not None:
@@ -193,7 +193,7 @@ class GpuPipeline:
             self.stream.upload(seat.stages.picture, slot, frame.nbytes)
         return DeviceFrame(seat.stages.picture, width, height, 3 * width)
 
-    def _answers(self, job: Job) -> list[Answer]:
+    def _answers(self, job: FrameJob) -> list[Answer]:
         layout, block = self._layout, self._result.array
         self._run(job)
         counts = [layout.count(block, number) for number in job.numbers]
@@ -208,19 +208,19 @@ class GpuPipeline:
             (layout.read_faces(block, number, count), _joined(found[number])) for number, count in enumerate(counts)
         ]
 
-    def _further(self, job: Job, number: int, count: int) -> list[Attributes]:
-        """The attributes of a picture's faces beyond the bucket, in rounds."""
+    def _further(self, job: FrameJob, number: int, count: int) -> list[Attributes]:
+        """The attributes of an image's faces beyond the bucket, in rounds."""
         found = []
         done = job.bucket
         while done < count:
             bucket = bucket_for(count - done, self._buckets)
             self._start_clock()
-            self._run(Job((job.pictures[number],), (job.seats[number],), (number,), None, done, bucket))
+            self._run(FrameJob((job.pictures[number],), (job.seats[number],), (number,), None, done, bucket))
             found.append(self._layout.read_attributes(self._result.array, min(count - done, bucket)))
             done += bucket
         return found
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: FrameJob) -> None:
         """Run a job and wait."""
         self._graphs.run(job.key, lambda: self.queue(job))
         if self.clocked:
@@ -234,7 +234,7 @@ class GpuPipeline:
         if self.clocked:
             self.stream.record(self._begin)
 
-    def queue(self, job: Job, mark: Mark = lambda stage: None) -> None:
+    def queue(self, job: FrameJob, mark: Mark = lambda stage: None) -> None:
         """Queue a job."""
         looks = [Look(p, seat.stages.halves, n) for p, seat, n in zip(job.pictures, job.seats, job.numbers)]
         if job.detector is not None:
@@ -247,15 +247,15 @@ class GpuPipeline:
             self.stream.download(self._result, self._block.address, self.answer_bytes(job))
         mark("download")
 
-    def answer_bytes(self, job: Job) -> int:
+    def answer_bytes(self, job: FrameJob) -> int:
         """Bytes of a job's answers."""
         return self._layout.length(job.numbers[-1], job.first + job.bucket)
 
-    def estimate(self, job: Job) -> None:
+    def estimate(self, job: FrameJob) -> None:
         """Queue the attribute network alone, on the crops that are there."""
         self._crops.enqueue(len(job.pictures) * job.bucket)
 
-    def _find(self, job: Job, detector: DetectorStage, mark: Mark) -> None:
+    def _find(self, job: FrameJob, detector: DetectorStage, mark: Mark) -> None:
         block, layout = self._block.address, self._layout
         for number, (picture, seat) in enumerate(zip(job.pictures, job.seats)):
             seat.stages.fit_canvas(picture, detector.canvas(number))

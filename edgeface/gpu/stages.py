@@ -59,7 +59,7 @@ class Launcher:
 
 
 class PictureStages:
-    """Colour, canvas, faces and halves of one picture of ``size`` (width, height) at a time."""
+    """Colour, canvas, faces and halves of one image of ``size`` (width, height) at a time."""
 
     def __init__(
         self, context: Context, launch: Launcher, settings: DetectorSettings, fit: Letterbox, size: tuple[int, int]
@@ -108,7 +108,7 @@ class PictureStages:
         return rgb
 
     def fit_canvas(self, picture: DeviceFrame, canvas: int) -> None:
-        """Queue the scaling of the RGB picture into the canvas at this address."""
+        """Queue the scaling of the RGB image into the canvas at this address."""
         fit = self.fit
         extent = (fit.canvas_width, fit.canvas_height, 1)
         image = (canvas, fit.canvas_width, fit.canvas_height, 3 * fit.canvas_width)
@@ -151,7 +151,7 @@ class PictureStages:
         launch("suppress", (words, 1, 1), (words, 1, 1), **every, **faces, count=count)
 
     def halve(self, picture: DeviceFrame) -> None:
-        """Queue the making of the picture's halves, each from the one above."""
+        """Queue the making of the image's halves, each from the one above."""
         above, below = _image(picture), self.halves
         for width, height in self._sizes[1:]:
             half = (below, width, height, 3 * width)
@@ -206,7 +206,7 @@ class DetectorStage:
 
 
 class Look(NamedTuple):
-    """The picture ``number`` of the result block, whose faces are to be looked at."""
+    """The image ``number`` of the result block, whose faces are to be looked at."""
 
     picture: DeviceFrame
     halves: int
@@ -239,7 +239,7 @@ class CropStages:
         launch.stream.clear(self._crops.address, -(-self._crop_bytes * buckets[-1] // 4))
 
     def crop(self, looks: Sequence[Look], first: int, faces: int) -> None:
-        """Queue the crops of ``faces`` faces of each picture, from the one numbered ``first`` on."""
+        """Queue the crops of ``faces`` faces of each image, from the one numbered ``first`` on."""
         for place, look in enumerate(looks):
             self._crop(look, first, faces, place * faces)
 

@@ -24,9 +24,9 @@ TEMPLATE_POINTS: tuple[tuple[float, float], ...] = (
 )
 """The canonical face in units of the eye distance: the origin halfway between the eyes' line and the mouth's.
 
-Order: right eye, left eye, nose tip, right and left mouth corner (the subject's right is left in the picture).
+Order: right eye, left eye, nose tip, right and left mouth corner (the subject's right is left in the image).
 Rounded from the mean of the landmarks of 51,000 faces (UTKFace and FairFace), made symmetric. Every face is mapped
-onto the same one, so the exact figures matter less than that training, calibration and run time share them.
+onto the same one, so the exact figures matter less than that training, calibration and runtime share them.
 """
 
 
@@ -73,14 +73,14 @@ def invert(matrix: Matrix) -> Matrix:
 
 
 def centre_square(width: int, height: int, size: int) -> Matrix:
-    """Map the largest centred square of a ``width``×``height`` picture onto a ``size``×``size`` crop."""
+    """Map the largest centred square of a ``width``×``height`` image onto a ``size``×``size`` crop."""
     scale = size / min(width, height)
     return np.array([[scale, 0.0, (size - scale * width) / 2], [0.0, scale, (size - scale * height) / 2]])
 
 
 @dataclass(frozen=True)
 class Letterbox:
-    """How a picture was scaled into the top-left corner of a padded canvas; undo it with ``to_image``."""
+    """How an image was scaled into the top-left corner of a padded canvas; undo it with ``to_image``."""
 
     scale_x: float
     scale_y: float
@@ -90,15 +90,15 @@ class Letterbox:
     canvas_height: int
 
     def to_image(self, points: NDArray[np.floating]) -> Floats:
-        """Map points ``[..., 2]`` of the canvas back to the picture (float32)."""
+        """Map points ``[..., 2]`` of the canvas back to the image (float32)."""
         return (np.asarray(points, np.float64) / [self.scale_x, self.scale_y]).astype(np.float32)
 
 
 def letterbox(width: int, height: int, longest_px: int, multiple: int = 32, upscale: float = 1.0) -> Letterbox:
-    """Fit a ``width``×``height`` picture (pixels) so that its longest side is at most ``longest_px``.
+    """Fit a ``width``×``height`` image (pixels) so that its longest side is at most ``longest_px``.
 
-    A picture smaller than that is enlarged by at most ``upscale``. The canvas is the result rounded up to whole
-    ``multiple``s; the scaled picture keeps its aspect ratio up to whole pixels and at least one pixel a side.
+    An image smaller than that is enlarged by at most ``upscale``. The canvas is the result rounded up to whole
+    ``multiple``s; the scaled image keeps its aspect ratio up to whole pixels and at least one pixel a side.
     """
     scale = min(longest_px / max(width, height), upscale)
     new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))

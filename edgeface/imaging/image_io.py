@@ -1,4 +1,4 @@
-"""Pictures on disk: decoding to uint8 RGB, upright and whole, and writing.
+"""Images on disk: decoding to uint8 RGB, upright and whole, and writing.
 
 Whatever the file holds (grey, palette, 16 bits a channel, transparency, an EXIF orientation), the answer is uint8
 ``[H, W, 3]`` RGB, turned as the camera was held. 16-bit values are scaled to 8 bits; an alpha channel is dropped, the
@@ -20,9 +20,9 @@ from edgeface.errors import ImageError, SinkError
 from edgeface.types import Image
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""What ``list_images`` takes for a picture, in lower case."""
+"""What ``list_images`` takes for an image, in lower case."""
 MAX_PIXELS = 1 << 27
-"""Larger pictures (134 megapixels, 400 MB decoded) are refused, so that one file cannot take all the memory."""
+"""Larger images (134 megapixels, 400 MB decoded) are refused, so that one file cannot take all the memory."""
 
 _JPEG_START, _PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL)  # neither a stuffed zero nor a restart marker
@@ -33,33 +33,33 @@ _MARKERS_WITHOUT_LENGTH = frozenset({0x01, 0xD8})
 
 
 def read_image(path: str | os.PathLike[str]) -> Image:
-    """Decode a picture file: uint8 ``[H, W, 3]`` RGB, upright. Raises ``ImageError`` with one sentence."""
+    """Decode an image file: uint8 ``[H, W, 3]`` RGB, upright. Raises ``ImageError`` with one sentence."""
     try:
         data = Path(path).read_bytes()
     except IsADirectoryError as error:
-        raise ImageError(f"`{path}` is a directory, expected a picture file") from error
+        raise ImageError(f"`{path}` is a directory, expected an image file") from error
     except FileNotFoundError as error:
-        raise ImageError(f"no picture at `{path}`: no such file") from error
+        raise ImageError(f"no image at `{path}`: no such file") from error
     except OSError as error:
-        raise ImageError(f"cannot read picture `{path}`: {error.strerror or error}") from error
+        raise ImageError(f"cannot read image `{path}`: {error.strerror or error}") from error
     return decode_image(data, str(path))
 
 
 def decode_image(data: bytes, name: str = "picture") -> Image:
-    """Decode a picture's bytes (of a file or a zip's entry): uint8 ``[H, W, 3]`` RGB, upright.
+    """Decode an image's bytes (of a file or a zip's entry): uint8 ``[H, W, 3]`` RGB, upright.
 
-    ``name`` stands for it in messages. Raises ``ImageError`` where the bytes are empty, no picture, cut off (a decoder
+    ``name`` stands for it in messages. Raises ``ImageError`` where the bytes are empty, no image, cut off (a decoder
     would fill the rest with grey), or more than ``MAX_PIXELS``.
     """
     if not data:
-        raise ImageError(f"`{name}` is empty (0 bytes), expected a picture")
+        raise ImageError(f"`{name}` is empty (0 bytes), expected an image")
     size, whole = _inspect(data)
     _check_size(size, name)
     if not whole:
         raise ImageError(f"`{name}` is cut off: its {_kind(data)} data has no end, copy or download it again")
     pixels = _decode_bgr(data)
     if pixels is None:
-        raise ImageError(f"`{name}` cannot be decoded as a picture: {_found(data)}")
+        raise ImageError(f"`{name}` cannot be decoded as an image: {_found(data)}")
     _check_size((pixels.shape[1], pixels.shape[0]), name)
     return _swapped(_to_8_bits(pixels, name))
 
@@ -78,27 +78,27 @@ def write_image(path: str | os.PathLike[str], image: Image) -> None:
     options = [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix in (".jpg", ".jpeg") else []
     encoded, data = cv2.imencode(suffix, _swapped(image), options)
     if not encoded:
-        raise SinkError(f"cannot write `{path}`: a {image.shape[1]}x{image.shape[0]} picture does not fit the format")
+        raise SinkError(f"cannot write `{path}`: a {image.shape[1]}x{image.shape[0]} image does not fit the format")
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.tobytes())
 
 
 def list_images(path: str | os.PathLike[str]) -> list[Path]:
-    """The picture files of a directory in the order of their names (not of its subdirectories), or the one file itself.
+    """The image files of a directory in the order of their names (not of its subdirectories), or the one file itself.
 
-    A file is taken whatever its suffix, since somebody named it. Raises ``ImageError`` where there is none.
+    A file is taken whatever its suffix, since someone named it. Raises ``ImageError`` where there is none.
     """
     root = Path(path)
     if root.is_file():
         return [root]
     if not root.is_dir():
-        raise ImageError(f"no picture at `{path}`: no such file or directory")
+        raise ImageError(f"no image at `{path}`: no such file or directory")
     try:
         found = sorted(f for f in root.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
     except OSError as error:
         raise ImageError(f"cannot read directory `{path}`: {error.strerror or error}") from error
     if not found:
-        raise ImageError(f"no pictures in directory `{path}`: expected files ending in {', '.join(SUFFIXES)}")
+        raise ImageError(f"no images in directory `{path}`: expected files ending in {', '.join(SUFFIXES)}")
     return found
 
 
@@ -149,7 +149,7 @@ def _inspect(data: bytes) -> tuple[tuple[int, int] | None, bool]:
 
 
 def _inspect_jpeg(data: bytes) -> tuple[tuple[int, int] | None, bool]:
-    """Walk the markers: an end marker inside a thumbnail's segment must not count as the end of the picture."""
+    """Walk the markers: an end marker inside a thumbnail's segment must not count as the end of the image."""
     size, at = None, 2
     while found := _JPEG_MARKER.search(data, at):
         marker, at = found[1][0], found.end()
@@ -187,4 +187,4 @@ def _found(data: bytes) -> str:
     head = data[:64]
     if all(byte >= 32 or byte in b"\t\r\n" for byte in head):
         return "it holds text"
-    return f"its first bytes are {head[:8].hex(' ')}, no known picture format"
+    return f"its first bytes are {head[:8].hex(' ')}, no known image format"

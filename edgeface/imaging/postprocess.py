@@ -45,7 +45,7 @@ def decode_detector(
     strides: tuple[int, ...],
     threshold: float,
 ) -> Faces:
-    """Candidates of one picture at or above ``threshold``, best first, in canvas pixels, before suppression.
+    """Candidates of one image at or above ``threshold``, best first, in canvas pixels, before suppression.
 
     ``score`` float32 ``[A]``; ``box`` float32 ``[A, 4]`` distances left, top, right, bottom from the anchor and
     ``landmarks`` float32 ``[A, 10]`` offsets from it, both in strides; ``canvas`` is ``(width, height)`` in pixels.

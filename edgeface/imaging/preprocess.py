@@ -1,8 +1,8 @@
-"""*The* way from a picture to network input, shared by training, calibration and run time.
+"""*The* way from an image to network input, shared by training, calibration and runtime.
 
-A crop is the picture seen through a similarity transform: where it shrinks by two or more, the picture is first
+A crop is the image seen through a similarity transform: where it shrinks by two or more, the image is first
 halved (2×2 box average) until it shrinks by less than two, then sampled bilinearly at pixel centres, with the
-picture's edge pixels continued outside. OpenCV does the sampling; its fixed-point weights stay within two grey
+image's edge pixels continued outside. OpenCV does the sampling; its fixed-point weights stay within two grey
 levels of exact arithmetic (``tests/golden`` pins that).
 """
 
@@ -20,13 +20,13 @@ from edgeface.types import Floats, Image
 
 
 class Pyramid:
-    """A picture and its lazily made halves, so that many faces of one picture share the work."""
+    """An image and its lazily made halves, so that many faces of one image share the work."""
 
     def __init__(self, image: Image) -> None:
         self._levels = [image]
 
     def level(self, index: int) -> tuple[Image, int]:
-        """The picture halved ``index`` times (or as often as it can be) and how often that was."""
+        """The image halved ``index`` times (or as often as it can be) and how often that was."""
         while len(self._levels) <= index and min(self._levels[-1].shape[:2]) >= 2:
             self._levels.append(_halve(self._levels[-1]))
         index = min(index, len(self._levels) - 1)
@@ -43,10 +43,10 @@ def _halve(image: Image) -> Image:
 
 
 def warp(image: Image | Pyramid, matrix: Matrix, size: int) -> Image:
-    """The ``size``×``size`` crop whose point ``matrix @ [x, y, 1]`` shows the picture's point ``x, y``.
+    """The ``size``×``size`` crop whose point ``matrix @ [x, y, 1]`` shows the image's point ``x, y``.
 
     ``image`` uint8 ``[H, W, 3]`` (or its ``Pyramid``); ``matrix`` float64 ``[2, 3]`` in continuous coordinates.
-    Returns uint8 ``[size, size, 3]`` in the picture's colour order.
+    Returns uint8 ``[size, size, 3]`` in the image's colour order.
     """
     import cv2
 
@@ -67,7 +67,7 @@ def template_px(alignment: AlignmentSpec, size: int) -> NDArray[np.float64]:
 
 
 def align(image: Image | Pyramid, landmarks: Floats, alignment: AlignmentSpec, size: int) -> NDArray[np.uint8]:
-    """Aligned crops of every face of one picture.
+    """Aligned crops of every face of one image.
 
     ``image`` uint8 ``[H, W, 3]`` RGB; ``landmarks`` float32 ``[N, 5, 2]`` in pixels. Returns uint8
     ``[N, size, size, 3]`` RGB. Raises ``ValueError`` where a face's landmarks coincide or are not finite.
@@ -86,7 +86,7 @@ def centre_crop(image: Image, size: int) -> Image:
 
 
 def fit_canvas(image: Image, fit: Letterbox) -> Image:
-    """The picture scaled and padded to a detector's canvas: uint8 ``[canvas_height, canvas_width, 3]``, zeros outside.
+    """The image scaled and padded to a detector's canvas: uint8 ``[canvas_height, canvas_width, 3]``, zeros outside.
 
     Shrinking averages areas, so that small faces do not alias away; enlarging is bilinear.
     """

@@ -1,4 +1,4 @@
-"""Finding faces: fit the picture to the detector's canvas, run it, decode, suppress, go back to picture pixels."""
+"""Finding faces: fit the image to the detector's canvas, run it, decode, suppress, go back to image pixels."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from edgeface.types import Faces, Floats, Image
 
 
 class FaceDetector:
-    """Finds faces in a picture with edgeface's own detector or one that users swap in.
+    """Finds faces in an image with edgeface's own detector or one that users swap in.
 
     ``model`` is an ONNX file (``None``: the shipped detector) of a family in ``inference.detector_families``. A ready
     ``backend`` takes its place in tests; with our own signature it needs the ``spec`` that a file carries.
     ``threads`` and ``runtime`` as in ``open_backend`` (``None``: the one that ``EDGEFACE_RUNTIME`` names).
-    ``score_threshold`` (0…1) and ``longest_px`` (the side pictures are fitted to, in pixels) default to what the family
+    ``score_threshold`` (0…1) and ``longest_px`` (the side images are fitted to, in pixels) default to what the family
     was tuned for.
 
     Raises ``ArtifactError`` for a file that is missing, damaged or no known detector, ``ConfigError`` for a setting
@@ -67,7 +67,7 @@ class FaceDetector:
     def __call__(self, image: Image) -> Faces:
         """Faces of ``image`` (uint8 ``[H, W, 3]`` RGB), best score first, in its pixels.
 
-        Boxes are clipped to the picture and never empty; landmarks may lie outside it and are NaN where the family
+        Boxes are clipped to the image and never empty; landmarks may lie outside it and are NaN where the family
         has none. Raises ``ImageError`` for anything that is no such array.
         """
         check_image(image)
@@ -103,7 +103,7 @@ class FaceDetector:
 
 
 def attribute_model(model: str | os.PathLike[str] | None) -> Path:
-    """The attribute network that ``model`` names: a file, ``"fairface"`` (the shipped one that no picture of UTKFace
+    """The attribute network that ``model`` names: a file, ``"fairface"`` (the shipped one that no image of UTKFace
     trained), or ``None`` (the shipped default)."""
     if model is None:
         return shipped_model("attributes.onnx")
@@ -122,9 +122,9 @@ def shipped_model(name: str) -> Path:
 def check_image(image: object) -> None:
     """Raise ``ImageError`` unless ``image`` is a uint8 ``[H, W, 3]`` array with at least one pixel."""
     if not isinstance(image, np.ndarray):
-        raise ImageError(f"expected a picture as a uint8 [H, W, 3] RGB array, found {type(image).__name__}")
+        raise ImageError(f"expected an image as a uint8 [H, W, 3] RGB array, found {type(image).__name__}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise ImageError(f"expected a picture as a uint8 [H, W, 3] RGB array, found {image.dtype} {list(image.shape)}")
+        raise ImageError(f"expected an image as a uint8 [H, W, 3] RGB array, found {image.dtype} {list(image.shape)}")
 
 
 def _fixed_canvas(info: TensorInfo, family: str) -> tuple[int, int] | None:

@@ -1,7 +1,7 @@
 """Face detectors this pipeline can run, each recognised by its output signature.
 
 A family says how a canvas (uint8 ``[H, W, 3]`` RGB, see ``preprocess.fit_canvas``) becomes its input and how its
-outputs become candidate faces in canvas pixels; fitting, suppression and the way back to the picture are shared.
+outputs become candidate faces in canvas pixels; fitting, suppression and the way back to the image are shared.
 
 | family    | outputs                                              | input                              | landmarks |
 |-----------|------------------------------------------------------|------------------------------------|-----------|

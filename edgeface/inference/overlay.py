@@ -1,6 +1,6 @@
-"""Boxes and labels over a picture, readable on a 270-line frame and on a photograph.
+"""Boxes and labels over an image, readable on a 270-line frame and on a photograph.
 
-Sizes follow the picture's height but never fall below what can be read; a label shortens on a small face and goes
+Sizes follow the image's height but never fall below what can be read; a label shortens on a small face and goes
 where it covers neither another face nor another label, if there is such a place.
 """
 
@@ -56,7 +56,7 @@ def draw_faces(image: Image, faces: Sequence[Face]) -> Image:
 
 
 class _Style:
-    """Line widths and letters for a picture of ``height`` pixels."""
+    """Line widths and letters for an image of ``height`` pixels."""
 
     def __init__(self, height: int) -> None:
         import cv2

@@ -20,7 +20,7 @@ SCHEMA = 1
 class Face:
     """A detected face and what the network says of it.
 
-    ``box`` x1, y1, x2, y2 in pixels of the picture; ``score`` 0…1; ``landmarks`` five (x, y) in pixels (the subject's
+    ``box`` x1, y1, x2, y2 in pixels of the image; ``score`` 0…1; ``landmarks`` five (x, y) in pixels (the subject's
     right eye, left eye, nose tip, right and left mouth corner) or ``None`` from a detector without; ``track`` number
     in a video or ``None``; ``age`` and ``age_std`` in years; the likeliest ``gender`` and ``race`` with their
     probabilities 0…1. ``None`` is what a network without the head says. ``abstained`` names the heads too unsure to
@@ -71,7 +71,7 @@ class FrameResult:
 
 
 def image_dict(path: str, width: int, height: int, faces: Iterable[Face]) -> dict[str, Any]:
-    """One line of ``predict``'s JSON: a picture, its size in pixels and its faces."""
+    """One line of ``predict``'s JSON: an image, its size in pixels and its faces."""
     return {"path": path, "width": width, "height": height, "faces": [face.to_dict() for face in faces]}
 
 

@@ -1,4 +1,4 @@
-"""Pictures from wherever they are: picture files, folders, zips and videos, one after the other."""
+"""Images from wherever they are: image files, folders, zips and videos, one after the other."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from edgeface.types import Image
 
 
 class Pictures:
-    """All pictures of ``places``, or ``limit`` of them, spread evenly; uint8 ``[H, W, 3]`` RGB each.
+    """All images of ``places``, or ``limit`` of them, spread evenly; uint8 ``[H, W, 3]`` RGB each.
 
     ``count`` says how many will come at most. What cannot be read is left out and named in ``unreadable``, which fills
-    up on the way. Raises ``DataError`` for a zip without pictures or a broken one, and what ``open_source`` raises.
+    up on the way. Raises ``DataError`` for a zip without images or a broken one, and what ``open_source`` raises.
     """
 
     def __init__(self, places: Sequence[str | os.PathLike[str]], limit: int | None = None) -> None:
@@ -60,9 +60,9 @@ def _count(place: Path) -> int:
         with zipfile.ZipFile(place) as archive:
             count = len(_names(archive))
     except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"cannot read `{place}`: expected a zip of pictures ({error})") from error
+        raise DataError(f"cannot read `{place}`: expected a zip of images ({error})") from error
     if not count:
-        raise DataError(f"no picture in `{place}`: expected files ending in {', '.join(SUFFIXES)}")
+        raise DataError(f"no image in `{place}`: expected files ending in {', '.join(SUFFIXES)}")
     return count
 
 
@@ -71,6 +71,6 @@ def _is_zip(place: Path) -> bool:
 
 
 def _names(archive: zipfile.ZipFile) -> list[str]:
-    """The pictures in a zip, sorted, without hidden ones."""
+    """The images in a zip, sorted, without hidden ones."""
     names = (name for name in archive.namelist() if name.lower().endswith(SUFFIXES) and "/." not in f"/{name}")
     return sorted(names)

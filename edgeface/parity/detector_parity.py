@@ -1,7 +1,7 @@
 """Face detectors side by side: the faces that the reference finds are the candidate's to find.
 
-No labels are needed, so any pictures serve. Two boxes are the same face where their IoU is 0.5 or more; the best
-overlap is matched first, one to one. Intervals draw pictures, not faces: the faces of one picture belong together.
+No labels are needed, so any images serve. Two boxes are the same face where their IoU is 0.5 or more; the best
+overlap is matched first, one to one. Intervals draw images, not faces: the faces of one image belong together.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class DetectorParity:
 
 @dataclass(frozen=True, eq=False)
 class DetectorReport:
-    """All candidates against one reference on the same pictures."""
+    """All candidates against one reference on the same images."""
 
     reference: str
     reference_sha256: str
@@ -107,10 +107,10 @@ def compare_detectors(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> DetectorReport:
-    """Judge all ``candidates`` against ``reference`` on the pictures of ``places`` (``pictures.Pictures``).
+    """Judge all ``candidates`` against ``reference`` on the images of ``places`` (``pictures.Pictures``).
 
     ``latency_s`` seconds are spent timing each artefact that was made for this machine (0: none). Raises
-    ``ArtifactError`` for a file that is no face detector, ``DataError`` where there is no picture, or no face on any.
+    ``ArtifactError`` for a file that is no face detector, ``DataError`` where there is no image, or no face on any.
     """
     paths = [Path(path) for path in (reference, *candidates)]
     if len(paths) < 2:
@@ -125,7 +125,7 @@ def compare_detectors(
             if progress:
                 progress(done, pictures.count)
     if not sum(map(len, found[0])):
-        raise DataError(f"`{reference}` finds no face in {len(found[0])} pictures, so nothing can be judged")
+        raise DataError(f"`{reference}` finds no face in {len(found[0])} images, so nothing can be judged")
     timed = _timed(paths, latency_s)
     return DetectorReport(
         reference=str(reference),
@@ -206,7 +206,7 @@ def _drift(reference: Faces, candidate: Faces, row: int, column: int) -> float:
 
 
 def _share(part: _Counts, whole: _Counts, seed: int) -> Share:
-    """Faces over faces; the interval draws pictures. Pictures without a face of either kind change nothing."""
+    """Faces over faces; the interval draws images. Images without a face of either kind change nothing."""
     if not whole.sum():
         return Share(math.nan, math.nan, math.nan)
     part, whole = part[whole > 0], whole[whole > 0]
@@ -221,7 +221,7 @@ def _open(path: Path, threads: int) -> FaceDetector:
 
 
 def _timed(paths: Sequence[Path], seconds: float) -> BenchReport | None:
-    """The reference and the candidates that were made for this machine, one picture at a time."""
+    """The reference and the candidates that were made for this machine, one image at a time."""
     specs = [detector_spec(path) for path in paths]
     timeable = [p for p, spec in zip(paths, specs) if not (needs_simulation(spec) or made_for_another(p, spec))]
     if seconds <= 0 or len(timeable) < 2 or timeable[0] != paths[0]:

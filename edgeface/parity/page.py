@@ -45,7 +45,7 @@ def _facts(report: ParityReport | DetectorReport) -> str:
     if isinstance(report, ParityReport):
         judged += f", {report.missed_detections} of them cut as centre squares because no face was found"
     else:
-        judged += f" in {report.pictures} pictures"
+        judged += f" in {report.pictures} images"
     made = f"{report.machine.get('date')}, edgeface {report.machine.get('edgeface')}"
     return f'<p class="note">{escape(f"{judged}. {machine}. {made}.")}</p>'
 

@@ -104,7 +104,7 @@ def _detectors(report: DetectorReport) -> Iterator[Table]:
         )
         for item in report.candidates
     ]
-    title = f"against {Path(report.reference).name}: {report.faces} faces in {report.pictures} pictures"
+    title = f"against {Path(report.reference).name}: {report.faces} faces in {report.pictures} images"
     columns = ("", "missed", "extra", "recall", "precision", "landmark drift, eye distances", "latency")
     yield Table(title, columns, rows)
 

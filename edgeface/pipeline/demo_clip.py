@@ -1,4 +1,4 @@
-"""A sample clip made at run time from two public-domain portraits (``assets/photos/CREDITS.md``).
+"""A sample clip made at runtime from two public-domain portraits (``assets/photos/CREDITS.md``).
 
 The portraits hang side by side and a camera moves over them: close to the first, back to both, close to the second.
 Faces so move, change size, enter and leave as they do in a real video.

@@ -110,7 +110,7 @@ def _on_gpu(request: Request, note: Note) -> AnyAnalyzer:
 
 
 def _by_onnxruntime(request: Request, detector: Path, model: Path, note: Note) -> AnyAnalyzer:
-    """One pass as with engines; only the networks on the GPU for a detector of somebody else's, or without nvcc."""
+    """One pass as with engines; only the networks on the GPU for a detector of someone else's, or without nvcc."""
     provider = gpu_provider()
     if provider is None:
         raise BackendError(f"no engines, and this ONNX Runtime has no CUDA provider: {_build(detector, model)}")

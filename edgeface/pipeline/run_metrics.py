@@ -16,7 +16,7 @@ STATES = ("connecting", "live", "stalled", "reconnecting", "ended", "failed")
 PORT = 9090
 _QUANTILES = (0.5, 0.95, 0.99)
 _TELLING = ("attributes", "track", "fuse")
-"""Stages whose time says whether somebody is there."""
+"""Stages whose time says whether someone is there."""
 
 
 def run_metrics(stats: RunStats, sinks: Sequence[Sink] = (), counts_only: bool = False) -> Metrics:

@@ -55,13 +55,13 @@ class Analyzer(Protocol):
 
 
 @runtime_checkable
-class TogetherAnalyzer(Analyzer, Protocol):
-    """An analyzer that answers up to ``together`` pictures of any sizes in one go."""
+class BatchAnalyzer(Analyzer, Protocol):
+    """An analyzer that answers up to ``together`` images of any sizes in one go."""
 
     @property
     def together(self) -> int: ...
 
-    def analyze_together(self, frames: Sequence[Image]) -> list[tuple[Faces, Attributes]]: ...
+    def analyze_batch(self, frames: Sequence[Image]) -> list[tuple[Faces, Attributes]]: ...
 
 
 def run(
@@ -130,7 +130,7 @@ def _work(inbox: Inbox, lanes: list[_Lane], outlets: list[BoundedSink], stats: R
     most = lanes[0].together if lanes else 1
     while limits.max_frames is None or stats.frames < limits.max_frames:
         left = most if limits.max_frames is None else limits.max_frames - stats.frames
-        taken = inbox.take_together(min(most, left), limits.stop)
+        taken = inbox.pop_batch(min(most, left), limits.stop)
         if not taken:
             return
         for one, result in zip(taken, _answered(lanes, taken, stats)):
@@ -147,10 +147,10 @@ def _work(inbox: Inbox, lanes: list[_Lane], outlets: list[BoundedSink], stats: R
 def _answered(lanes: list[_Lane], taken: list[Taken], stats: RunStats) -> list[FrameResult]:
     """The results of frames of different sources; of several, detecting and looking count to each in equal parts."""
     analyzer = lanes[taken[0].slot].analyzer
-    if len(taken) == 1 or not isinstance(analyzer, TogetherAnalyzer):
+    if len(taken) == 1 or not isinstance(analyzer, BatchAnalyzer):
         return [lanes[one.slot].answer(one.frame) for one in taken]
     started = time.perf_counter()
-    answers = analyzer.analyze_together([one.frame.pixels for one in taken])
+    answers = analyzer.analyze_batch([one.frame.pixels for one in taken])
     share_s = (time.perf_counter() - started) / len(taken)
     results = []
     for one, (faces, attributes) in zip(taken, answers):
@@ -173,7 +173,7 @@ class _Lane:
     @property
     def together(self) -> int:
         """How many frames the analyzer answers in one go."""
-        return self.analyzer.together if isinstance(self.analyzer, TogetherAnalyzer) else 1
+        return self.analyzer.together if isinstance(self.analyzer, BatchAnalyzer) else 1
 
     def answer(self, frame: Frame) -> FrameResult:
         """The frame's faces."""
@@ -196,7 +196,7 @@ class _Lane:
             return FrameResult(frame, tuple(faces_from(faces, look(every), spec)))
         with stats.stage("track"):
             tracks = self._tracker(faces, frame.pts_s)
-        if self._fuser is None or frame.pts_s is None:  # pictures do not follow each other
+        if self._fuser is None or frame.pts_s is None:  # images do not follow each other
             attributes = look(every)
         else:
             with stats.stage("fuse"):
@@ -257,7 +257,7 @@ class _Feeder:
                 slot.close()
 
     def _read(self, source: Source, slot: Slot) -> bool:
-        """Hand over one source's frames; ``False`` once nobody wants any."""
+        """Hand over one source's frames; ``False`` once no one wants any."""
         with closing(source.read()) as frames:
             started = time.perf_counter()
             for frame in frames:

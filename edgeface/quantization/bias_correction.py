@@ -1,6 +1,6 @@
 """What rounding weights does to a layer's mean output, and the bias that undoes it.
 
-A channel's weights are rounded the same way for every picture, so their error does not average out: times the mean
+A channel's weights are rounded the same way for every image, so their error does not average out: times the mean
 input it is a constant shift of the output (Nagel et al., "Data-free quantization through weight equalization and bias
 correction", ICCV 2019, section 4.2). On the shipped network these shifts add up to a tenth of a year.
 """
@@ -23,7 +23,7 @@ from edgeface.runtime.open import open_backend
 def channel_means(model: Model, feeds: Sequence[Feed]) -> dict[str, tuple[float, ...]]:
     """Mean of every input channel of each convolution that may become 8-bit.
 
-    Over a picture's pixels, then over pictures, so that a large picture counts as much as a small one. ``model`` is a
+    Over an image's pixels, then over images, so that a large image counts as much as a small one. ``model`` is a
     prepared float model; it is not changed.
     """
     onnx = import_onnx()

@@ -180,7 +180,7 @@ def copy_node(node: Node) -> Node:
 
 
 def replace_nodes(model: Model, nodes: Iterable[Node]) -> None:
-    """Put ``nodes`` in the place of all nodes, and drop the constants that nobody reads any more."""
+    """Put ``nodes`` in the place of all nodes, and drop the constants that no one reads any more."""
     kept = list(nodes)
     del model.graph.node[:]
     model.graph.node.extend(kept)

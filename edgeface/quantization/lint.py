@@ -38,7 +38,7 @@ _UNSUPPORTED = frozenset(
 # fmt: on
 """Standard operators that the parser of TensorRT 8.6 lists as not supported."""
 _PLUGIN = frozenset(["InstanceNormalization", "RoiAlign"])
-"""Operators that the same parser makes of a plugin, which a bare run time lacks."""
+"""Operators that the same parser makes of a plugin, which a bare runtime lacks."""
 _QDQ = ("QuantizeLinear", "DequantizeLinear")
 _WEIGHTED = ("Conv", "ConvTranspose")
 
@@ -114,7 +114,7 @@ def _operators(index: GraphIndex) -> Iterator[Finding]:
             yield Finding("operator", node.name, f"operator {name} is not among those of TensorRT 8.6's parser")
         elif node.op_type in _PLUGIN:
             yield Finding(
-                "plugin", node.name, f"operator {node.op_type} needs a TensorRT plugin, which a bare run time lacks"
+                "plugin", node.name, f"operator {node.op_type} needs a TensorRT plugin, which a bare runtime lacks"
             )
 
 
@@ -154,7 +154,7 @@ def _scales(index: GraphIndex) -> Iterator[Finding]:
         if node.op_type not in _QDQ:
             continue
         if node.input[1] not in index.constants:
-            yield Finding("scale", node.name, "the scale is computed at run time, expected a constant")
+            yield Finding("scale", node.name, "the scale is computed at runtime, expected a constant")
         elif not (index.array(node.input[1]) > 0).all():
             yield Finding("scale", node.name, "a scale is not positive: quantise the model again")
         if len(node.input) < 3 or node.input[2] not in index.constants:

@@ -1,6 +1,6 @@
-"""Which layers become 8-bit and where Q/DQ pairs go, so that the run time fuses everything in between.
+"""Which layers become 8-bit and where Q/DQ pairs go, so that the runtime fuses everything in between.
 
-Two run times, two sets of rules. TensorRT (explicit quantization, "Q/DQ layer-placement recommendations" of its
+Two runtimes, two sets of rules. TensorRT (explicit quantization, "Q/DQ layer-placement recommendations" of its
 developer guide): quantise the inputs of a convolution; of a residual Add only the skip branch, so that Conv, Add and
 Relu become one kernel; nothing between a Conv and its Relu or Add. ONNX Runtime: a convolution becomes QLinearConv only
 if its output, after a Relu, is quantised too; an Add becomes QLinearAdd if both inputs and the output are.
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from edgeface.errors import ConfigError
 from edgeface.quantization.graph import GraphIndex, Model, Node, attribute
-from edgeface.spec.precision import Flavour
+from edgeface.spec.precision import QuantScheme
 
 _CONV = "Conv"
 _FLOAT = 1
@@ -66,7 +66,7 @@ def quantisable_layers_of(model: Model) -> list[Node]:
     ]
 
 
-def plan(index: GraphIndex, flavour: Flavour, keep_float: Collection[str] = ()) -> Plan:
+def plan(index: GraphIndex, flavour: QuantScheme, keep_float: Collection[str] = ()) -> Plan:
     """Layers and pairs for ``flavour``; nodes named in ``keep_float`` stay in float.
 
     Raises ``ConfigError`` for a name that no node has.

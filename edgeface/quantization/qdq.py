@@ -22,14 +22,14 @@ from edgeface.quantization.graph import (
 )
 from edgeface.quantization.placement import Plan, plan
 from edgeface.quantization.ranges import Ranges
-from edgeface.spec.precision import Flavour
+from edgeface.spec.precision import QuantScheme
 
 _INT32_MAX = 2**31 - 1
 _TINY = 1e-12
 """A scale has to be positive, also that of a channel whose weights are all zero."""
 
 
-def qdq_from_onnx(model: Model, flavour: Flavour, ranges: Ranges, keep_float: Collection[str] = ()) -> Plan:
+def qdq_from_onnx(model: Model, flavour: QuantScheme, ranges: Ranges, keep_float: Collection[str] = ()) -> Plan:
     """Turn a prepared float ``model`` into ``flavour``, in place, and return what was placed where.
 
     ``ranges`` hold the lowest and highest value of each activation, and the channel means by which biases are
@@ -44,7 +44,7 @@ def qdq_from_onnx(model: Model, flavour: Flavour, ranges: Ranges, keep_float: Co
     return placed
 
 
-def activation_scale(low: float, high: float, flavour: Flavour) -> tuple[float, int]:
+def activation_scale(low: float, high: float, flavour: QuantScheme) -> tuple[float, int]:
     """Scale and zero-point so that ``low``…``high`` and an exact zero fit 8 bits."""
     low, high = min(low, 0.0), max(high, 0.0)
     if flavour.symmetric:
@@ -63,7 +63,7 @@ def weight_scales(weight: NDArray[np.float32], weight_max: int) -> NDArray[np.fl
 class _Writer:
     """Writes one graph; a class because the pieces share names and constants."""
 
-    def __init__(self, index: GraphIndex, flavour: Flavour, placed: Plan, ranges: Ranges) -> None:
+    def __init__(self, index: GraphIndex, flavour: QuantScheme, placed: Plan, ranges: Ranges) -> None:
         self.index, self.flavour, self.placed, self.ranges = index, flavour, placed, ranges
         self.make_node = import_onnx().helper.make_node
         self.added: dict[str, NDArray[np.generic]] = {}
@@ -118,7 +118,7 @@ class _Writer:
         return activation_scale(low, high, self.flavour)
 
     def _activation_pair(self, number: int, tensor: str) -> tuple[str, list[Node]]:
-        """One Q, and a DQ for each reader: both run times fuse a DQ only with its only reader."""
+        """One Q, and a DQ for each reader: both runtimes fuse a DQ only with its only reader."""
         scale, zero = self.scale_of(tensor)
         parameters = [
             self._shared("s", np.float32(scale)),

@@ -16,7 +16,7 @@ from edgeface.quantization.graph import Model, import_onnx, read_float_model, wr
 from edgeface.quantization.qdq import qdq_from_onnx
 from edgeface.quantization.ranges import Ranges
 from edgeface.spec.model import PrecisionSpec
-from edgeface.spec.precision import flavour_of, resolve_target
+from edgeface.spec.precision import quant_scheme_of, resolve_target
 
 PRECISIONS = ("int8", "fp16")
 
@@ -60,7 +60,7 @@ def quantize(
 
 
 def _to_int8(graph: Model, spec: PrecisionSpec, ranges: Ranges, calibration: Mapping[str, Any]) -> PrecisionSpec:
-    flavour = flavour_of(spec.target)
+    flavour = quant_scheme_of(spec.target)
     qdq_from_onnx(graph, flavour, ranges, spec.keep_float)
     return dataclasses.replace(
         spec,

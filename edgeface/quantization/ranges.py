@@ -1,4 +1,4 @@
-"""Activation ranges of a model on calibration pictures, computed once by ONNX Runtime's calibrators and remembered."""
+"""Activation ranges of a model on calibration images, computed once by ONNX Runtime's calibrators and remembered."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Ranges(Mapping[str, tuple[float, float]]):
     """Tensor name → lowest and highest value, and what they are the ranges of.
 
     ``means`` hold the mean of each channel of a convolution's input, by the input's name. ``part`` is the digest of the
-    pictures that were looked at where they are not all of the set.
+    images that were looked at where they are not all of the set.
     """
 
     model_sha256: str
@@ -81,7 +81,7 @@ def activation_ranges(
     if known is not None:
         return known
     if not feeds:
-        raise ConfigError("no calibration picture: ranges need at least one")
+        raise ConfigError("no calibration image: ranges need at least one")
     graph = read_float_model(model)
     prepare(graph)
     bounds = _calibrated(graph, feeds, method, progress)
@@ -117,9 +117,9 @@ def _check_method(method: str) -> None:
 def _check_bounds(bounds: Mapping[str, tuple[float, float]]) -> None:
     broken = [name for name, pair in bounds.items() if not np.isfinite(pair).all()]
     if broken:
-        raise ConfigError(f"activation `{broken[0]}` is not finite on the calibration pictures; check the model")
+        raise ConfigError(f"activation `{broken[0]}` is not finite on the calibration images; check the model")
     if all(low == high for low, high in bounds.values()):
-        raise ConfigError("every activation is constant on the calibration pictures; are they pictures of faces?")
+        raise ConfigError("every activation is constant on the calibration images; are they images of faces?")
 
 
 def _identity(ranges: Ranges) -> dict[str, Any]:

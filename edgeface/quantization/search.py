@@ -67,7 +67,7 @@ def search(
     """Layers of the float ``model`` to keep in float so that ``judge`` ≤ ``budget``, as few as the order allows.
 
     ``judge`` gets a file that is deleted afterwards. ``min_layers`` is 1 where all layers in 8 bits are known to lose
-    too much, on other pictures than ``judge`` sees. ``max_layers`` ends the search (default: half of the layers; with
+    too much, on other images than ``judge`` sees. ``max_layers`` ends the search (default: half of the layers; with
     fewer in 8 bits there is nothing left to gain), and then the best step is returned with ``held`` false. ``report``
     is called with a line for each file judged. Raises ``ConfigError`` where ``max_layers`` is out of range.
     """

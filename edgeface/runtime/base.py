@@ -1,4 +1,4 @@
-"""What a run time is: names and shapes of its inputs and outputs, ``infer``, ``close``. One file per run time."""
+"""What a runtime is: names and shapes of its inputs and outputs, ``infer``, ``close``. One file per runtime."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ REFERENCE_RUNTIME = "onnxruntime"
 ONNX_RUNTIMES = (REFERENCE_RUNTIME, "openvino")
 """What runs ONNX files on a CPU, the default first."""
 RUNTIME_VARIABLE = "EDGEFACE_RUNTIME"
-"""The environment variable that names one of them for who analyses pictures."""
+"""The environment variable that names one of them for who analyses images."""
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Name, dtype and shape of a tensor; ``None`` in the shape is a size chosen at run time."""
+    """Name, dtype and shape of a tensor; ``None`` in the shape is a size chosen at runtime."""
 
     name: str
     dtype: np.dtype[Any]
@@ -100,7 +100,7 @@ def check_runtime(where: str, name: str) -> None:
 
 
 def usable_cpus() -> int:
-    """CPUs this process may use; a container's pinning counts, which the run times' own defaults overlook."""
+    """CPUs this process may use; a container's pinning counts, which the runtimes' own defaults overlook."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

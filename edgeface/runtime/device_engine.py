@@ -1,4 +1,4 @@
-"""Networks that read and write the GPU's memory: what the GPU pipeline needs of a run time."""
+"""Networks that read and write the GPU's memory: what the GPU pipeline needs of a runtime."""
 
 from __future__ import annotations
 

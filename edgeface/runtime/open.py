@@ -15,7 +15,7 @@ from edgeface.spec.passport import check_bytes, check_passport
 def open_backend(
     path: str | os.PathLike[str], threads: int = 0, simulate: bool = False, runtime: str = REFERENCE_RUNTIME
 ) -> Backend:
-    """Open an artefact with the run time its suffix names; imports that run time only now.
+    """Open an artefact with the runtime its suffix names; imports that runtime only now.
 
     ``threads`` limits the CPU threads of one inference (0: as many as there are cores). Where a passport lies beside
     the artefact, and for every engine, artefact and machine have to be those of the passport. ``runtime``, one of
@@ -40,5 +40,5 @@ def open_backend(
 
         return OrtBackend(path, threads=threads, simulate=simulate)
     raise BackendError(
-        f"no run time for `{path}`: expected an engine or a file ending in .onnx, found `{suffix or 'no suffix'}`"
+        f"no runtime for `{path}`: expected an engine or a file ending in .onnx, found `{suffix or 'no suffix'}`"
     )

@@ -1,5 +1,5 @@
 """OpenVINO as a backend: the only file that opens its models. For x86 and ARM CPUs, by ``EDGEFACE_RUNTIME=openvino``
-where pictures are analysed.
+where images are analysed.
 
 ``make bench`` holds it against ONNX Runtime, the default: it pays for INT8 networks in batches of one size.
 """

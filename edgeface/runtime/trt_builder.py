@@ -176,7 +176,7 @@ def _use_timing_cache(config: trt.IBuilderConfig, timing_cache: bytes, notes: li
     """Tactics' measured times of earlier builds; they hold for one release on one GPU model only."""
     cache = config.create_timing_cache(timing_cache)
     if cache is None or not config.set_timing_cache(cache, False):
-        notes.append("the timing cache is of another TensorRT or GPU: it is left aside and written anew")
+        notes.append("the timing cache is of another TensorRT or GPU: it is left aside and written again")
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)
     return cache

@@ -85,7 +85,7 @@ def writing(name: str | os.PathLike[str]) -> Iterator[None]:
 @dataclass(frozen=True)
 class SinkCounters:
     """What became of a sink's results so far: how many were written, dropped, had to be tried again (``errors``), how
-    often it connected anew, and how many wait (``depth``)."""
+    often it connected again, and how many wait (``depth``)."""
 
     written: int = 0
     dropped: int = 0

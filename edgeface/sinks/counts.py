@@ -1,7 +1,7 @@
 """People counted per interval, told so that no count is about fewer than k of them.
 
 k-anonymity as in Sweeney, "k-anonymity: a model for protecting privacy" (2002): whatever is published of people is true
-of at least k. An interval with fewer says so and no more, nobody included. In a breakdown, groups of fewer than k are
+of at least k. An interval with fewer says so and no more, no one included. In a breakdown, groups of fewer than k are
 merged into "other"; where that leaves "other" itself below k, the smallest published group joins it, so that it
 cannot be found by subtraction.
 """

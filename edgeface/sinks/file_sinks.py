@@ -1,4 +1,4 @@
-"""Where results go: lines of JSON, a table, annotated pictures; ``open_sink`` also opens videos and live sinks.
+"""Where results go: lines of JSON, a table, annotated images; ``open_sink`` also opens videos and live sinks.
 
 A sink is a context manager with ``append``. A file appears under its name when the sink is closed, whole, also after
 Ctrl-C or a source that broke off; where writing fails it does not appear at all. Failures are ``SinkError``.
@@ -120,7 +120,7 @@ class CsvSink(_TextSink):
 
 
 class PictureSink(ContextSink):
-    """A directory of annotated pictures: under a picture's own name, ``NAME_000012.jpg`` for frame 12 of a video."""
+    """A directory of annotated images: under an image's own name, ``NAME_000012.jpg`` for frame 12 of a video."""
 
     pictures = True
 
@@ -137,7 +137,7 @@ class PictureSink(ContextSink):
         write_image(self._directory / self._file_name(result), draw_faces(result.frame.pixels, result.faces))
 
     def _file_name(self, result: FrameResult) -> str:
-        """A name of its own for every result of this sink, also where pictures of two directories share one."""
+        """A name of its own for every result of this sink, also where images of two directories share one."""
         source = Path(result.frame.source or "picture")
         is_picture = result.frame.pts_s is None
         suffix = source.suffix if is_picture and source.suffix.lower() in SUFFIXES else ".jpg"
@@ -149,7 +149,7 @@ class PictureSink(ContextSink):
         return name
 
     def close(self) -> None:
-        """Nothing is open: every picture was finished when it was appended."""
+        """Nothing is open: every image was finished when it was appended."""
 
 
 def json_line(message: Message) -> str:

@@ -17,7 +17,7 @@ from edgeface.inference.overlay import draw_faces
 from edgeface.inference.result import FrameResult
 from edgeface.sinks.base import ContextSink, Message, SinkCounters
 from edgeface.sinks.reconnecting import log
-from edgeface.sinks.sink_uri import Given
+from edgeface.sinks.sink_uri import SinkUri
 from edgeface.types import Image
 
 _PORT = 8090
@@ -30,10 +30,10 @@ _HEARTBEAT_S = 5.0
 class HttpSink(ContextSink):
     """Serves the annotated stream (MJPEG), results as server-sent events, and a page with both.
 
-    A picture is encoded once, and only while someone looks; every viewer gets the newest one, a slow viewer fewer.
+    An image is encoded once, and only while someone looks; every viewer gets the newest one, a slow viewer fewer.
     Events are the JSON of ``FrameResult``, or whatever ``send`` is given; a reader that falls behind loses the oldest.
     With several sources ``/stream.mjpg?source=NAME`` shows one of them, without a name the first.
-    Options: ``quality`` of the JPEGs (80), ``width`` in pixels that larger pictures are scaled down to (0: never).
+    Options: ``quality`` of the JPEGs (80), ``width`` in pixels that larger images are scaled down to (0: never).
     Without a host in the address only this machine is served; there is no password, so put a proxy in front.
     """
 
@@ -41,7 +41,7 @@ class HttpSink(ContextSink):
     pictures = True
 
     def __init__(self, uri: str) -> None:
-        given = Given(uri, {"quality": 80, "width": 0})
+        given = SinkUri(uri, {"quality": 80, "width": 0})
         url = given.url()
         if url.scheme != "http" or url.path not in ("", "/") or url.query or url.username:
             raise SinkError(
@@ -74,7 +74,7 @@ class HttpSink(ContextSink):
         self.send(result.to_dict())
 
     def send(self, message: Message) -> None:
-        """Hand one event to all who read; pictures are only what ``append`` gets."""
+        """Hand one event to all who read; images are only what ``append`` gets."""
         if self._closed:
             raise SinkError(f"`{self.name}` is closed, open it again")
         data = json.dumps(message, ensure_ascii=False).encode()
@@ -122,7 +122,7 @@ class HttpSink(ContextSink):
         return self._closed or self._sent > seen
 
     def _encoded(self, number: int, result: FrameResult) -> bytes:
-        """The picture with its faces drawn as JPEG; whoever comes first encodes it for all."""
+        """The image with its faces drawn as JPEG; anyone who comes first encodes it for all."""
         source = result.frame.source
         with self._encoding:
             if self._jpegs.get(source, (0, b""))[0] != number:
@@ -153,7 +153,7 @@ def _page(request: Request) -> None:
 
 
 def jpeg_of(image: Image, quality: int = 80, width: int = 0) -> bytes:
-    """A picture (uint8 ``[H, W, 3]`` RGB) as JPEG, scaled down to ``width`` pixels where it is wider (0: as it is)."""
+    """An image (uint8 ``[H, W, 3]`` RGB) as JPEG, scaled down to ``width`` pixels where it is wider (0: as it is)."""
     import cv2
 
     if 0 < width < image.shape[1]:
@@ -161,5 +161,5 @@ def jpeg_of(image: Image, quality: int = 80, width: int = 0) -> bytes:
         image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     done, data = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise SinkError(f"cannot encode a picture of {image.shape[1]}×{image.shape[0]} as JPEG")
+        raise SinkError(f"cannot encode an image of {image.shape[1]}×{image.shape[0]} as JPEG")
     return bytes(data)

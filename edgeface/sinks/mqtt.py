@@ -18,8 +18,8 @@ from edgeface.errors import MissingDependencyError, SinkError
 from edgeface.inference.result import FrameResult
 from edgeface.sinks.base import Message
 from edgeface.sinks.home_assistant import COUNTS, STATE, Entity, configurations, slug
-from edgeface.sinks.reconnecting import PatientSink
-from edgeface.sinks.sink_uri import Given
+from edgeface.sinks.reconnecting import ReconnectingSink
+from edgeface.sinks.sink_uri import SinkUri
 
 _PORT, _TLS_PORT = 1883, 8883
 _KEEPALIVE_S = 15
@@ -30,7 +30,7 @@ PASSWORD = "EDGEFACE_MQTT_PASSWORD"
 """Environment variable, so that the password is on no command line."""
 
 
-class MqttSink(PatientSink):
+class MqttSink(ReconnectingSink):
     """Publishes results, one message on its way at a time, at least once each (QoS 1).
 
     Options: ``every`` seconds between two messages on ``state`` (1), ``faces`` 0 leaves out the topic with all results,
@@ -40,7 +40,7 @@ class MqttSink(PatientSink):
     """
 
     def __init__(self, uri: str) -> None:
-        given = Given(uri, {"every": 1.0, "faces": 1, "discovery": "homeassistant", "ca": ""})
+        given = SinkUri(uri, {"every": 1.0, "faces": 1, "discovery": "homeassistant", "ca": ""})
         super().__init__(given.name)
         url = given.url()
         self._topic = unquote(url.path).strip("/")
@@ -94,7 +94,7 @@ class MqttSink(PatientSink):
 
     def _deliver(self, topic: str, payload: str, retain: bool) -> None:
         """Publish and wait until the broker has it, over as many connections as that takes."""
-        mids: list[int] = []  # what the client was given once, it sends again by itself when it is connected anew
+        mids: list[int] = []  # what the client was given once, it sends again by itself when it is connected again
 
         def attempt() -> bool:
             self._wait(lambda: self._connected, _ACKNOWLEDGED_S)
@@ -108,7 +108,7 @@ class MqttSink(PatientSink):
                 raise OSError("the broker has not taken a message")
             return True
 
-        self.patiently(attempt)
+        self.retry(attempt)
 
     def _wait(self, ready: Callable[[], bool], timeout_s: float) -> None:
         with self._changed:
@@ -146,7 +146,7 @@ class MqttSink(PatientSink):
         self._connected = False
 
 
-def _client(topic: str, given: Given, user: str, password: str) -> Any:
+def _client(topic: str, given: SinkUri, user: str, password: str) -> Any:
     try:
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion

@@ -37,7 +37,7 @@ _HELD_FRAMES = 10
 
 @dataclass(frozen=True)
 class PrivacyOptions:
-    """``heads`` that are told (``None``: all, in live sinks not race); ``blur`` faces in pictures; ``counts`` alone."""
+    """``heads`` that are told (``None``: all, in live sinks not race); ``blur`` faces in images; ``counts`` alone."""
 
     heads: tuple[str, ...] | None = None
     blur: bool = False
@@ -52,7 +52,7 @@ class PrivacyOptions:
 def open_guarded(uri: str, options: PrivacyOptions) -> Sink:
     """The sink of ``uri`` (``open_sink``) behind what ``options`` ask for.
 
-    Raises ``ConfigError`` for a sink of pictures or rows where only counts may leave, else what ``open_sink`` raises.
+    Raises ``ConfigError`` for a sink of images or rows where only counts may leave, else what ``open_sink`` raises.
     """
     sink = open_sink(uri)
     try:
@@ -166,7 +166,7 @@ class _Interval:
 class CountingSink(ContextSink):
     """Sends how many people were seen per interval and source, in groups of at least k, and nothing else.
 
-    Intervals follow the clock for live frames, the file's own time for files; still pictures are one interval. The
+    Intervals follow the clock for live frames, the file's own time for files; still images are one interval. The
     last, unfinished one is sent at the end. Messages have a queue of their own, so that counting never waits.
     """
 

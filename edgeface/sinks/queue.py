@@ -79,7 +79,7 @@ class Outbox(Generic[T]):
         return self.done
 
     def abort(self) -> None:
-        """Forget what waits and let nobody wait."""
+        """Forget what waits and let no one wait."""
         with self._changed:
             self._aborted = True
             self._forget()
@@ -165,7 +165,7 @@ class BoundedSink:
         self._outbox.close(self._grace_s)
 
     def abort(self) -> None:
-        """Give up what is queued; whoever waits for room goes on at once."""
+        """Give up what is queued; anyone who waits for room goes on at once."""
         self._outbox.abort()
         stop: Callable[[], None] | None = getattr(self.inner, "abort", None)
         if stop is not None:

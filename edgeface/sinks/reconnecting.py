@@ -22,7 +22,7 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
 log = logging.getLogger("edgeface.live")
 
 
-class PatientSink(ContextSink):
+class ReconnectingSink(ContextSink):
     """A live sink with a peer: what fails is tried again, after growing waits, until it succeeds or is given up.
 
     It blocks while the peer is away, so it belongs into a ``BoundedSink``, which drops the oldest results meanwhile.
@@ -43,7 +43,7 @@ class PatientSink(ContextSink):
         """Give up what is being tried."""
         self.stopped.set()
 
-    def patiently(self, attempt: Callable[[], bool], attempts: int | None = None) -> bool:
+    def retry(self, attempt: Callable[[], bool], attempts: int | None = None) -> bool:
         """Call ``attempt`` until it raises no ``OSError``; its answer says whether the result was taken.
 
         ``False``, and counted as dropped, is also what was given up.

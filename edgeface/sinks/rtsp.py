@@ -12,9 +12,9 @@ import numpy as np
 from edgeface.errors import SinkError
 from edgeface.inference.overlay import draw_faces
 from edgeface.inference.result import FrameResult
-from edgeface.sinks.reconnecting import PatientSink
+from edgeface.sinks.reconnecting import ReconnectingSink
 from edgeface.sinks.rtsp_client import TICKS_PER_S, RtspPush, nal_units
-from edgeface.sinks.sink_uri import Given
+from edgeface.sinks.sink_uri import SinkUri
 from edgeface.types import Image
 
 _BT601 = 5
@@ -22,18 +22,18 @@ _KEYFRAME_EVERY = 50
 _LIVE = {"preset": "ultrafast", "tune": "zerolatency"}
 
 
-class RtspSink(PatientSink):
+class RtspSink(ReconnectingSink):
     """Encodes annotated frames as H.264 and pushes them over RTSP in TCP; a server that is away is called again.
 
     Frames carry the time they are sent, so that the stream stays live whatever the source's clock does. The first
     frame of a connection sets the size; one of another size starts a new connection. Of several sources only the first
-    is sent: RTSP has one picture. Options: ``bitrate`` in kbit/s (2000), ``timeout`` seconds (5).
+    is sent: RTSP has one image. Options: ``bitrate`` in kbit/s (2000), ``timeout`` seconds (5).
     """
 
     pictures = True
 
     def __init__(self, uri: str) -> None:
-        given = Given(uri, {"bitrate": 2000, "timeout": 5.0})
+        given = SinkUri(uri, {"bitrate": 2000, "timeout": 5.0})
         super().__init__(given.name)
         url = given.url()
         if not url.hostname or url.path in ("", "/"):
@@ -54,7 +54,7 @@ class RtspSink(PatientSink):
         if result.frame.source != self._source:
             return
         drawn = even(draw_faces(result.frame.pixels, result.faces))
-        self.patiently(lambda: self._push(drawn))
+        self.retry(lambda: self._push(drawn))
 
     def _push(self, drawn: Image) -> bool:
         size = (drawn.shape[1], drawn.shape[0])
@@ -83,7 +83,7 @@ class RtspSink(PatientSink):
         return encoder
 
     def _encoded(self, drawn: Image) -> list[bytes]:
-        """The picture's NAL units: this encoder holds none back."""
+        """The image's NAL units: this encoder holds none back."""
         frame = av.VideoFrame.from_ndarray(drawn, format="rgb24")
         frame.pts, frame.time_base = self._tick, Fraction(1, TICKS_PER_S)
         return nal_units(b"".join(bytes(packet) for packet in self._encoder.encode(frame)))
@@ -100,6 +100,6 @@ class RtspSink(PatientSink):
 
 
 def even(image: Image) -> Image:
-    """The picture with even sides, which 4:2:0 colour needs: the last column or row once more."""
+    """The image with even sides, which 4:2:0 colour needs: the last column or row once more."""
     down, across = image.shape[0] % 2, image.shape[1] % 2
     return np.pad(image, ((0, down), (0, across), (0, 0)), mode="edge") if down or across else image

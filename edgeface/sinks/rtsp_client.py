@@ -28,7 +28,7 @@ _LONGEST_HEAD = 65_536
 
 
 class RtspPush:
-    """A connection that a stream is recorded over; ``units`` are its first picture's, with the parameter sets."""
+    """A connection that a stream is recorded over; ``units`` are its first image's, with the parameter sets."""
 
     def __init__(self, url: SplitResult, units: Sequence[bytes], timeout_s: float) -> None:
         host = url.hostname or ""
@@ -52,7 +52,7 @@ class RtspPush:
             raise
 
     def send(self, units: Sequence[bytes], ticks: int) -> None:
-        """Send one picture's NAL units, taken at ``ticks`` of ``TICKS_PER_S``."""
+        """Send one image's NAL units, taken at ``ticks`` of ``TICKS_PER_S``."""
         self._discard_reports()
         payloads = [payload for unit in units for payload in _payloads(unit)]
         packets = bytearray()

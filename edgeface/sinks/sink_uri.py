@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 from edgeface.errors import SinkError
 
 
-class Given:
+class SinkUri:
     """Address and options of a sink's URI; ``known`` are the options there are, with their defaults."""
 
     def __init__(self, uri: str, known: Mapping[str, str | float]) -> None:

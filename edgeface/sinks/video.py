@@ -27,7 +27,7 @@ _TICKS_PER_S = 60_000
 _BT601 = 5
 """FFmpeg's number for the colour matrix that frames are converted with."""
 _STILL_S = 0.5
-"""How long a picture without a time is shown."""
+"""How long an image without a time is shown."""
 
 
 class VideoSink(ContextSink):
@@ -100,7 +100,7 @@ class VideoSink(ContextSink):
         self._mux(self._stream.encode(frame))
 
     def _fitted(self, drawn: Image) -> Image:
-        """The picture on this video's canvas: odd sides padded by their edge, another size scaled into it."""
+        """The image on this video's canvas: odd sides padded by their edge, another size scaled into it."""
         width, height = self._stream.width, self._stream.height
         across, down = width - drawn.shape[1], height - drawn.shape[0]
         if across in (0, 1) and down in (0, 1):

@@ -13,8 +13,8 @@ from edgeface import __version__
 from edgeface.errors import SinkError
 from edgeface.inference.result import FrameResult
 from edgeface.sinks.base import Message
-from edgeface.sinks.reconnecting import PatientSink, log
-from edgeface.sinks.sink_uri import Given, redacted
+from edgeface.sinks.reconnecting import ReconnectingSink, log
+from edgeface.sinks.sink_uri import SinkUri, redacted
 
 _WORTH_RETRYING = (408, 425, 429)
 """Refusals that pass by; other 4xx would be given again."""
@@ -23,7 +23,7 @@ TOKEN = "EDGEFACE_WEBHOOK_TOKEN"
 """Environment variable: sent as a bearer token, so that it is on no command line."""
 
 
-class WebhookSink(PatientSink):
+class WebhookSink(ReconnectingSink):
     """Posts results as JSON (``FrameResult.to_dict``) over one connection that is kept open.
 
     Options: ``every`` seconds between results that are posted (1; 0: all), ``timeout`` seconds for an answer (5),
@@ -32,7 +32,7 @@ class WebhookSink(PatientSink):
     """
 
     def __init__(self, uri: str) -> None:
-        given = Given(uri, {"every": 1.0, "timeout": 5.0, "attempts": 5})
+        given = SinkUri(uri, {"every": 1.0, "timeout": 5.0, "attempts": 5})
         address = given.address.partition(":")[2]
         super().__init__(redacted(given.address))
         try:
@@ -57,7 +57,7 @@ class WebhookSink(PatientSink):
     def send(self, message: Message) -> None:
         """Post one message; returns when it was taken or given up."""
         body = json.dumps(message, ensure_ascii=False).encode()
-        self.patiently(lambda: self._post(body), self._attempts)
+        self.retry(lambda: self._post(body), self._attempts)
 
     def _post(self, body: bytes) -> bool:
         """One request; ``False`` where it is refused for good. Raises ``OSError`` for what is worth another attempt."""

@@ -1,4 +1,4 @@
-"""Where frames come from, by URI: pictures, videos, cameras, network streams, made-up faces.
+"""Where frames come from, by URI: images, videos, cameras, network streams, made-up faces.
 
     with open_source("rtsp://camera/stream") as source:
         for frame in source:

@@ -19,7 +19,7 @@ import numpy as np
 
 from edgeface.errors import ConfigError, MissingDependencyError, SourceError
 from edgeface.sources.base import SourceOptions
-from edgeface.sources.live import LiveSource, Shot, StallError
+from edgeface.sources.live import CapturedFrame, LiveSource, StallError
 from edgeface.sources.source_uri import Size, query_of
 from edgeface.types import Image
 
@@ -66,8 +66,8 @@ class V4l2Stream:
         self._time_property = cv2.CAP_PROP_POS_MSEC
         self._stall_s = options.stall_s
 
-    def shots(self) -> Iterator[Shot]:
-        """Pictures with the driver's times. Raises ``StallError`` for none in time, ``SourceError`` once unplugged."""
+    def shots(self) -> Iterator[CapturedFrame]:
+        """Images with the driver's times. Raises ``StallError`` for none in time, ``SourceError`` once unplugged."""
         while True:
             asked_s = time.monotonic()
             read, pixels = self._capture.read()
@@ -75,9 +75,9 @@ class V4l2Stream:
             if not read:
                 if arrived_s - asked_s >= 0.9 * self._stall_s:
                     raise StallError(f"silent for {self._stall_s:g} s")
-                raise SourceError("the camera gives no pictures any more")
+                raise SourceError("the camera gives no images any more")
             stated_s = self._capture.get(self._time_property) / 1e3 or None
-            yield Shot(np.ascontiguousarray(pixels[..., ::-1]), stated_s, arrived_s)
+            yield CapturedFrame(np.ascontiguousarray(pixels[..., ::-1]), stated_s, arrived_s)
 
     def interrupt(self) -> None:
         """A wait for the driver ends by itself after ``stall_s``."""
@@ -88,7 +88,7 @@ class V4l2Stream:
 
 
 def csi_command(uri: str, sensor: str) -> list[str]:
-    """The GStreamer command that writes a CSI camera's raw I420 pictures to its output.
+    """The GStreamer command that writes a CSI camera's raw I420 images to its output.
 
     ``flip`` is nvvidconv's flip-method 0…7 (2: upside down). Raises ``MissingDependencyError`` without GStreamer,
     ``ConfigError`` for a sensor or an option out of range.
@@ -116,7 +116,7 @@ def csi_command(uri: str, sensor: str) -> list[str]:
 
 
 class CsiStream:
-    """Raw I420 pictures of ``size`` (width, height) that a command writes to its output; it is ended on closing."""
+    """Raw I420 images of ``size`` (width, height) that a command writes to its output; it is ended on closing."""
 
     finite = False
 
@@ -127,15 +127,15 @@ class CsiStream:
         )
         self._interrupted = threading.Event()
 
-    def shots(self) -> Iterator[Shot]:
-        """Pictures as they come, without times. Raises ``StallError`` for silence, ``SourceError`` for its end."""
+    def shots(self) -> Iterator[CapturedFrame]:
+        """Images as they come, without times. Raises ``StallError`` for silence, ``SourceError`` for its end."""
         import cv2
 
         width, height = self._size
         while (data := self._read(width * height * 3 // 2)) is not None:
             planes = np.frombuffer(data, np.uint8).reshape(height * 3 // 2, width)
             pixels: Image = np.asarray(cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_I420), np.uint8)
-            yield Shot(pixels, None, time.monotonic())
+            yield CapturedFrame(pixels, None, time.monotonic())
 
     def interrupt(self) -> None:
         """End a wait."""

@@ -1,4 +1,4 @@
-"""Sources with an end: a picture, a directory of pictures, a video file. Every frame is given, none is thrown away."""
+"""Sources with an end: an image, a directory of images, a video file. Every frame is given, none is thrown away."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FileSource:
         self._state = "failed" if self.problems else "ended"
 
     def read(self) -> Generator[Frame, None, None]:
-        """The same: a file's reader waits for whoever takes its frames."""
+        """The same: a file's reader waits for anyone who takes its frames."""
         yield from self
 
     def _frames(self) -> Iterator[Frame]:
@@ -63,7 +63,7 @@ class FileSource:
 
 
 class ImageSource(FileSource):
-    """One picture, or those of a directory by name; one that cannot be read becomes a problem and the others follow."""
+    """One image, or those of a directory by name; one that cannot be read becomes a problem and the others follow."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(str(path))
@@ -71,7 +71,7 @@ class ImageSource(FileSource):
         self.frame_count = len(self.paths)
 
     def _frames(self) -> Iterator[Frame]:
-        """Frames without a time; ``source`` is the picture's path, ``index`` its place among the pictures."""
+        """Frames without a time; ``source`` is the image's path, ``index`` its place among the images."""
         for index, path in enumerate(self.paths):
             try:
                 yield Frame(read_image(path), None, str(path), index)
@@ -97,8 +97,8 @@ class VideoSource(FileSource):
             self._container = open_video(str(path), self.name, decoder, timeout=timeout_s)
         except av.FFmpegError as error:
             raise SourceError(
-                f"cannot open `{self.name}` as a video: {reason(error)}; expected a video file, a picture or a "
-                "directory of pictures"
+                f"cannot open `{self.name}` as a video: {reason(error)}; expected a video file, an image or a "
+                "directory of images"
             ) from error
         if not self._container.streams.video:
             found = _stream_types(self._container)

@@ -59,9 +59,9 @@ class Inbox:
 
     def take(self, stop: threading.Event | None = None) -> Taken | None:
         """The next frame, slot by slot; waits for one. ``None`` when all slots are closed and empty, or stopped."""
-        return next(iter(self.take_together(1, stop)), None)
+        return next(iter(self.pop_batch(1, stop)), None)
 
-    def take_together(self, most: int, stop: threading.Event | None = None) -> list[Taken]:
+    def pop_batch(self, most: int, stop: threading.Event | None = None) -> list[Taken]:
         """Up to ``most`` frames of different slots; waits for one. Empty when ``take`` would give ``None``.
 
         The slots take turns: one whose frame was left waiting comes before those that were served.
@@ -105,7 +105,7 @@ class Slot:
         self._inbox, self._counters, self._newest, self._depth = inbox, counters, newest, depth
 
     def put(self, frame: Frame) -> bool:
-        """Hand ``frame`` over; ``False`` when nobody wants frames any more."""
+        """Hand ``frame`` over; ``False`` when no one wants frames any more."""
         with self._inbox.changed:
             while not self._newest and len(self.waiting) >= self._depth and not self._inbox.stopped:
                 self._inbox.changed.wait(_POLL_S)

@@ -1,10 +1,10 @@
-"""Pictures from a GStreamer pipeline of your own, by an ``appsink``: a Jetson's cameras and whatever else it can play.
+"""Images from a GStreamer pipeline of your own, by an ``appsink``: a Jetson's cameras and whatever else it can play.
 
     gst:nvarguscamerasrc sensor-id=0 ! video/x-raw(memory:NVMM),width=1280,height=720,framerate=30/1 ! nvvidconv
     gst:v4l2src device=/dev/video0 ! jpegdec
 
 What is written is a ``gst-launch-1.0`` pipeline without its end; conversion to RGB and the sink are added. On a Jetson
-the picture leaves the camera's memory (NVMM) once, by ``nvvidconv``, which needs no processor.
+the image leaves the camera's memory (NVMM) once, by ``nvvidconv``, which needs no processor.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from edgeface.errors import ConfigError, MissingDependencyError, SourceError
 from edgeface.sources.base import SourceOptions
-from edgeface.sources.live import LiveSource, Shot, StallError
+from edgeface.sources.live import CapturedFrame, LiveSource, StallError
 
 _END = "videoconvert ! video/x-raw,format=RGB ! appsink name=edgeface max-buffers=1 drop=true sync=false"
 _POLL_S = 0.2
@@ -78,8 +78,8 @@ class GstStream:
             self.close()
             raise SourceError(f"GStreamer: {reason}")
 
-    def shots(self) -> Iterator[Shot]:
-        """Pictures as they come. Raises ``StallError`` for silence, ``SourceError`` for what the pipeline reports."""
+    def shots(self) -> Iterator[CapturedFrame]:
+        """Images as they come. Raises ``StallError`` for silence, ``SourceError`` for what the pipeline reports."""
         heard_s = time.monotonic()
         while not self._interrupted.is_set():
             sample = self._sink.emit("try-pull-sample", int(_POLL_S * self._gst.SECOND))
@@ -102,13 +102,13 @@ class GstStream:
         """Stop the pipeline, which frees the camera."""
         self._pipeline.set_state(self._gst.State.NULL)
 
-    def _shot(self, sample: Any, arrived_s: float) -> Shot:
-        """The sample's picture, copied out of GStreamer's memory, which is used again."""
+    def _shot(self, sample: Any, arrived_s: float) -> CapturedFrame:
+        """The sample's image, copied out of GStreamer's memory, which is used again."""
         info = self._video.VideoInfo.new_from_caps(sample.get_caps())
         buffer = sample.get_buffer()
         mapped, memory = buffer.map(self._gst.MapFlags.READ)
         if not mapped:
-            raise SourceError("GStreamer: a picture's memory cannot be read; end the pipeline with nvvidconv")
+            raise SourceError("GStreamer: an image's memory cannot be read; end the pipeline with nvvidconv")
         try:
             rows = np.frombuffer(memory.data, np.uint8)[: info.height * info.stride[0]]
             pixels = rows.reshape(info.height, info.stride[0])[:, : 3 * info.width].reshape(info.height, info.width, 3)
@@ -116,7 +116,7 @@ class GstStream:
         finally:
             buffer.unmap(memory)
         stated_s = None if buffer.pts == self._gst.CLOCK_TIME_NONE else buffer.pts / self._gst.SECOND
-        return Shot(pixels, stated_s, arrived_s)
+        return CapturedFrame(pixels, stated_s, arrived_s)
 
     def _error(self) -> str:
         """The first error on the pipeline's bus, in one line."""

@@ -27,8 +27,8 @@ class StallError(SourceError):
     """A connection that is open but gives no frames."""
 
 
-class Shot(NamedTuple):
-    """A picture as a connection gives it: its stated time in seconds (``None``: none) and when it was taken by ours."""
+class CapturedFrame(NamedTuple):
+    """An image as a connection gives it: its stated time in seconds (``None``: none) and when it was taken by ours."""
 
     pixels: Image
     stated_s: float | None
@@ -40,8 +40,8 @@ class Connection(Protocol):
 
     finite: bool
 
-    def shots(self) -> Iterator[Shot]:
-        """Pictures as they come. Raises ``SourceError`` where the stream breaks, ``StallError`` where it is silent."""
+    def shots(self) -> Iterator[CapturedFrame]:
+        """Images as they come. Raises ``SourceError`` where the stream breaks, ``StallError`` where it is silent."""
         ...
 
     def interrupt(self) -> None: ...
@@ -116,7 +116,7 @@ class LiveSource:
             self.close()
 
     def close(self) -> None:
-        """End ``read`` from whichever thread; closing twice is harmless. Whoever reads closes the connection."""
+        """End ``read`` from whichever thread; closing twice is harmless. Anyone who reads closes the connection."""
         self._closed.set()
         if connection := self._connection:
             connection.interrupt()
@@ -164,7 +164,7 @@ class LiveSource:
             raise SourceError("the stream ended")
         self._become("ended", "the stream is over")
 
-    def _arrived(self, shot: Shot) -> Frame:
+    def _arrived(self, shot: CapturedFrame) -> Frame:
         self._heard_s = time.monotonic()
         if self._state != "live":
             self.counters.reconnects += self._state == "reconnecting"

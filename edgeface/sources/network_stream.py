@@ -12,7 +12,7 @@ from edgeface.errors import SourceError
 from edgeface.sources.base import SourceOptions
 from edgeface.sources.ffmpeg import reason, upright
 from edgeface.sources.frame_queue import Counters
-from edgeface.sources.live import LiveSource, Shot, StallError
+from edgeface.sources.live import CapturedFrame, LiveSource, StallError
 from edgeface.sources.nvdec import open_video
 from edgeface.sources.source_uri import public_name
 from edgeface.sources.timeline import Latency
@@ -31,7 +31,7 @@ def stream_source(uri: str, options: SourceOptions) -> LiveSource:
 
 
 class Stream:
-    """An open network stream: the pictures of its first video track.
+    """An open network stream: the images of its first video track.
 
     A stream that lags behind its own clock by more than ``max_lag_s`` (the machine decodes too slowly, or a buffer on
     the way has filled) is caught up with by decoding key frames only. HLS comes in bursts and is paced by its times.
@@ -65,8 +65,8 @@ class Stream:
         self._asked_s = started_s
         self._interrupted = threading.Event()
 
-    def shots(self) -> Iterator[Shot]:
-        """Pictures as they arrive, damaged ones left out. Raises ``SourceError`` or ``StallError``."""
+    def shots(self) -> Iterator[CapturedFrame]:
+        """Images as they arrive, damaged ones left out. Raises ``SourceError`` or ``StallError``."""
         import av
 
         last_s = self._asked_s = time.monotonic()
@@ -74,7 +74,7 @@ class Stream:
         try:
             for packet in self._container.demux():
                 arrived_s = time.monotonic()
-                shots: list[Shot] = []
+                shots: list[CapturedFrame] = []
                 if packet.stream is self._stream:
                     if self._too_late(packet, arrived_s):
                         self._counters.skipped += 1
@@ -84,7 +84,7 @@ class Stream:
                         damaged = 0 if shots else damaged + 1
                 last_s = arrived_s if shots else last_s
                 if arrived_s - last_s > self._options.stall_s or damaged > _DAMAGED_LIMIT:
-                    raise StallError(f"no picture in {arrived_s - last_s:.1f} s of data")
+                    raise StallError(f"no image in {arrived_s - last_s:.1f} s of data")
                 yield from self._paced(shots)
                 self._asked_s = time.monotonic()
         except av.error.ExitError as error:
@@ -102,8 +102,8 @@ class Stream:
         """Close the connection, in the thread that reads it."""
         self._container.close()
 
-    def _decoded(self, packet: Any, arrived_s: float) -> list[Shot]:
-        """The whole pictures of a packet; a damaged packet is counted and has none."""
+    def _decoded(self, packet: Any, arrived_s: float) -> list[CapturedFrame]:
+        """The whole images of a packet; a damaged packet is counted and has none."""
         import av
 
         try:
@@ -118,7 +118,7 @@ class Stream:
                 continue
             stated_s = None if self._timeless else frame.time
             captured_s = self._latency.captured_s(stated_s, arrived_s, self._waited(arrived_s))
-            shots.append(Shot(upright(frame), stated_s, captured_s))
+            shots.append(CapturedFrame(upright(frame), stated_s, captured_s))
         return shots
 
     def _too_late(self, packet: Any, arrived_s: float) -> bool:
@@ -140,7 +140,7 @@ class Stream:
         """Whether the packet that arrived now was in no buffer of this machine."""
         return arrived_s - self._asked_s > _WAITED_S
 
-    def _paced(self, shots: list[Shot]) -> Iterator[Shot]:
+    def _paced(self, shots: list[CapturedFrame]) -> Iterator[CapturedFrame]:
         for shot in shots:
             if self._pace:
                 self._interrupted.wait(self._pace.wait_s(shot))
@@ -149,12 +149,12 @@ class Stream:
 
 
 class _Pace:
-    """Spreads the pictures of a segment over the time it lasts."""
+    """Spreads the images of a segment over the time it lasts."""
 
     def __init__(self) -> None:
         self._origin_s: float | None = None
 
-    def wait_s(self, shot: Shot) -> float:
+    def wait_s(self, shot: CapturedFrame) -> float:
         """Seconds to wait before ``shot`` is due by the first one's time; one that is late becomes the first one."""
         now_s = time.monotonic()
         if shot.stated_s is None:

@@ -1,7 +1,7 @@
 """Decoding by the GPU's video engine (NVDEC): through FFmpeg for every source, and on the GPU without a copy.
 
-``open_video`` is what sources of ``edgeface run`` use (``--decoder``): NVDEC decodes, the picture comes to the host as
-from the processor. ``surfaces`` keeps pictures on the GPU, in NV12, for ``GpuAnalyzer.analyze``:
+``open_video`` is what sources of ``edgeface run`` use (``--decoder``): NVDEC decodes, the image comes to the host as
+from the processor. ``surfaces`` keeps images on the GPU, in NV12, for ``GpuAnalyzer.analyze``:
 
     with GpuAnalyzer(...) as analyzer:
         for surface, pts_s in surfaces("clip.mp4"):

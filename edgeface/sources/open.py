@@ -16,7 +16,7 @@ from edgeface.sources.source_uri import is_local, public_name, scheme_of
 from edgeface.types import Frame
 
 _KINDS = (
-    "a picture, a folder, a video, a glob, a camera (0, v4l2:/dev/video0, csi:0), gst: and a pipeline, a stream "
+    "an image, a folder, a video, a glob, a camera (0, v4l2:/dev/video0, csi:0), gst: and a pipeline, a stream "
     f"({', '.join(f'{scheme}://' for scheme in ('rtsp', 'http', 'udp'))}) or synthetic:"
 )
 
@@ -39,7 +39,7 @@ def open_source(uri: str | os.PathLike[str], options: SourceOptions | None = Non
     """Open one source by its URI.
 
     A live one connects when it is read, and raises only for what no waiting mends. Raises ``SourceError`` where there
-    is nothing, no video or no such kind, ``ImageError`` for a directory without pictures, ``ConfigError`` for a query
+    is nothing, no video or no such kind, ``ImageError`` for a directory without images, ``ConfigError`` for a query
     it does not know, ``MissingDependencyError`` for a camera that needs a program which is not installed.
     """
     options = options or SourceOptions()

@@ -20,7 +20,7 @@ from edgeface.errors import ConfigError
 from edgeface.imaging.portraits import portraits
 from edgeface.sources.base import Source, SourceOptions
 from edgeface.sources.file import FileSource
-from edgeface.sources.live import LiveSource, Shot
+from edgeface.sources.live import CapturedFrame, LiveSource
 from edgeface.sources.source_uri import Size, query_of
 from edgeface.types import Frame, Image
 
@@ -107,14 +107,14 @@ class SyntheticStream:
         self._paint = scene.painter()
         self._interrupted = threading.Event()
 
-    def shots(self) -> Iterator[Shot]:
-        """A picture whenever one is due; those that were missed while nobody asked are left out."""
+    def shots(self) -> Iterator[CapturedFrame]:
+        """An image whenever one is due; those that were missed while no one asked are left out."""
         started_s, index = time.monotonic(), 0
         while self._frames is None or index < self._frames:
             due_s = started_s + index / self._scene.fps
             if self._interrupted.wait(max(0.0, due_s - time.monotonic())):
                 return
-            yield Shot(self._paint(index), index / self._scene.fps, due_s)
+            yield CapturedFrame(self._paint(index), index / self._scene.fps, due_s)
             index = max(index + 1, int((time.monotonic() - started_s) * self._scene.fps))
 
     def interrupt(self) -> None:

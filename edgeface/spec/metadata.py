@@ -59,7 +59,7 @@ def model_spec(path: str | os.PathLike[str]) -> ModelSpec:
 
 
 def detector_spec(path: str | os.PathLike[str]) -> DetectorSpec | None:
-    """The ``DetectorSpec`` inside a detector's ONNX file, or ``None`` in a file of somebody else's."""
+    """The ``DetectorSpec`` inside a detector's ONNX file, or ``None`` in a file of someone else's."""
     found = metadata(path)
     return DetectorSpec.from_json(found[DETECTOR_KEY], f"`{path}`") if DETECTOR_KEY in found else None
 

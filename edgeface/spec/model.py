@@ -47,7 +47,7 @@ class AlignmentSpec:
     """How a face becomes a crop: five landmarks are mapped by a similarity onto ``template``.
 
     ``template`` holds x, y as fractions of the crop's side, in ``Faces.landmarks``' order. ``border`` says what lies
-    outside the picture ("replicate": its edge pixels).
+    outside the image ("replicate": its edge pixels).
     """
 
     template: tuple[tuple[float, float], ...]
@@ -142,9 +142,9 @@ class ModelSpec:
 class DetectorSpec:
     """Everything about a face detector of ours: strides of its maps, thresholds, the input size it was tuned for.
 
-    ``longest_px`` is the longest side pictures are fitted to, ``upscale`` by how much smaller ones may be enlarged;
+    ``longest_px`` is the longest side images are fitted to, ``upscale`` by how much smaller ones may be enlarged;
     height and width of the input are whole ``multiple``s. ``score_threshold`` and ``nms_iou`` were chosen on
-    validation pictures.
+    validation images.
     """
 
     name: str

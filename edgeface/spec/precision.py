@@ -24,7 +24,7 @@ _VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")
 
 
 @dataclass(frozen=True)
-class Flavour:
+class QuantScheme:
     """How numbers become 8-bit integers, and by whose rules Q/DQ pairs are placed.
 
     ``activation`` is "int8" or "uint8"; ``symmetric`` activations have zero-point 0. Weights are always int8, per
@@ -38,12 +38,12 @@ class Flavour:
     fused_by: str
 
 
-_FLAVOURS = {
-    "tensorrt": Flavour("s8s8", "int8", True, 127, "tensorrt"),
+_SCHEMES = {
+    "tensorrt": QuantScheme("s8s8", "int8", True, 127, "tensorrt"),
     # Seven bits on every x86, so that a file made on one machine is right on another; with VNNI it is as fast.
-    "cpu-x86": Flavour("u8s8", "uint8", False, 64, "onnxruntime"),
+    "cpu-x86": QuantScheme("u8s8", "uint8", False, 64, "onnxruntime"),
     # ONNX Runtime melts a Relu into an s8 quantisation only where its zero-point is -128.
-    "cpu-arm": Flavour("s8s8", "int8", False, 127, "onnxruntime"),
+    "cpu-arm": QuantScheme("s8s8", "int8", False, 127, "onnxruntime"),
 }
 
 
@@ -70,9 +70,9 @@ def _own_target() -> str | None:
     return "cpu-arm" if architecture in _ARM else None
 
 
-def flavour_of(target: str) -> Flavour:
+def quant_scheme_of(target: str) -> QuantScheme:
     """The 8-bit flavour of one of ``TARGETS``."""
-    return _FLAVOURS[target]
+    return _SCHEMES[target]
 
 
 def needs_simulation(spec: ModelSpec | DetectorSpec | PrecisionSpec | None) -> bool:
@@ -103,6 +103,6 @@ def precision_in(metadata: Mapping[str, str]) -> PrecisionSpec | None:
             try:
                 raw = json.loads(metadata[key]).get("precision")
             except (ValueError, AttributeError):
-                return None  # whoever needs the spec will say what is wrong with it
+                return None  # anyone who needs the spec will say what is wrong with it
             return kind.from_json(metadata[key]).precision if raw else None
     return None

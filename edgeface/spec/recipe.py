@@ -30,7 +30,7 @@ class Recipe:
     """What to build.
 
     ``target`` is one of ``TARGETS``, ``precision`` one of ``PRECISIONS``. ``max_batch`` is the largest batch in crops
-    (or pictures). ``calibration`` is the calibration set for int8, ``method`` how its activations become ranges.
+    (or images). ``calibration`` is the calibration set for int8, ``method`` how its activations become ranges.
     For TensorRT: ``workspace_mb`` is the scratch memory its tactics may take, ``dla`` a DLA core (``None``: the GPU),
     ``compute_capability`` the GPU generation the recipe is for ("8.7" is Orin; empty: any), ``version_compatible``
     lets later TensorRT releases load the engine, ``hardware_compatible`` (one of ``HARDWARE``) other GPUs.

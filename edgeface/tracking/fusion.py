@@ -2,7 +2,7 @@
 
 A look through the network costs most of a frame, and the tenth look at a person who sits still says little new. So a
 track is looked at when a look would add a fair share to what is known: often at first, then rarely, at once when it
-comes nearer or gets sharper, and at once when it seems to be somebody else. The posterior is ``tracking.posterior``'s.
+comes nearer or gets sharper, and at once when it seems to be someone else. The posterior is ``tracking.posterior``'s.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class _Followed:
     centre: NDArray[np.float64] | None = None
 
     def changed(self, looks: Looks, row: int, options: FusionOptions) -> bool:
-        """Whether this may be somebody else, or the same person quite differently."""
+        """Whether this may be someone else, or the same person quite differently."""
         if self.thumb is None or self.centre is None:
             return False
         step = float(np.hypot(*(looks.centres[row] - self.centre))) / looks.sides_px[row]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgeface.errors import ConfigError
 from edgeface.imaging.postprocess import iou_matrix
-from edgeface.tracking.track_ids import TrackNumbers
+from edgeface.tracking.track_ids import TrackIdAllocator
 from edgeface.types import Faces, Tracks
 
 _SPEED_SMOOTHING = 0.5
@@ -80,7 +80,7 @@ class IouTracker:
                 raise ConfigError(what)
         self.iou_threshold, self.buffer_frac = iou_threshold, buffer_frac
         self.max_missed = max_missed
-        self._numbers = TrackNumbers(min_hits)
+        self._numbers = TrackIdAllocator(min_hits)
         self._tracks: list[_Track] = []
 
     @property
@@ -100,11 +100,11 @@ class IouTracker:
                 track.missed += 1
         seen = [self._seen(boxes[row], pairs.get(row)) for row in range(len(boxes))]
         self._tracks = [track for track in self._tracks if track.missed <= self.max_missed]
-        self._numbers.give(seen)
+        self._numbers.assign(seen)
         return Tracks(np.array([track.number for track in seen], np.int64))
 
     def forget(self) -> None:
-        """Follow nobody any more; the next frame is a first one, its numbers go on from ``count``."""
+        """Follow no one any more; the next frame is a first one, its numbers go on from ``count``."""
         self._tracks = []
         self._numbers.restart()
 

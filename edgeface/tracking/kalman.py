@@ -16,22 +16,22 @@ from numpy.typing import NDArray
 
 from edgeface.errors import ConfigError
 from edgeface.tracking.clock import StreamClock
-from edgeface.tracking.track_ids import TrackNumbers
+from edgeface.tracking.track_ids import TrackIdAllocator
 from edgeface.types import Faces, Tracks
 
 _SPEED_LIFE_S = 0.2
 """After this time a speed has faded to 1/e: people turn and stop, and a face half covered seems to move."""
 _SPEED_STD = 10.0
 """Spread of the speed of a face just found, sizes per second: a small face may move by half its size a frame."""
-_PUSH = 60.0
+_ACCELERATION_PSD = 60.0
 """Spectral density of the random accelerations, sizes² per second³."""
 _SEEN_STD = (0.08, 0.08, 0.25, 0.25)
 """Spread of a detector's x, y, width and height, in sizes; a box shrinks with what covers the face."""
 _GATE = 18.47
 """A pair further apart than this (squared Mahalanobis distance, four degrees of freedom) occurs once in 1000."""
-_REACH = 3.0
+_MAX_SEARCH_DISTANCE = 3.0
 """However uncertain a hidden face has become, it is not looked for further than this many sizes from its place."""
-_VAGUEST = 4 * math.log(_REACH**2)
+_MAX_LOG_DETERMINANT = 4 * math.log(_MAX_SEARCH_DISTANCE**2)
 """Log determinant of a spread as wide as the reach; nothing counts as vaguer."""
 _TENTATIVE_S = 0.2
 """A face not confirmed yet may be missing this long."""
@@ -54,7 +54,7 @@ class KalmanTracker:
 
         self._assign = linear_sum_assignment
         self.max_gap_s = max_gap_s
-        self._numbers = TrackNumbers(min_hits)
+        self._numbers = TrackIdAllocator(min_hits)
         self._clock = StreamClock()
         self._tracks: list[_Track] = []
 
@@ -75,16 +75,16 @@ class KalmanTracker:
         places = _places(faces.boxes)
         pairs = self._match(places)
         seen = [self._seen(place, pairs.get(row)) for row, place in enumerate(places)]
-        self._numbers.give(seen)
+        self._numbers.assign(seen)
         return Tracks(np.array([track.number for track in seen], np.int64))
 
     def forget(self) -> None:
-        """Follow nobody any more; the next frame is a first one, its numbers go on from ``count``."""
+        """Follow no one any more; the next frame is a first one, its numbers go on from ``count``."""
         self._tracks, self._clock = [], StreamClock()
         self._numbers.restart()
 
     def _drop(self, gap_s: float) -> None:
-        """Forget tracks unseen for longer than ``gap_s``, or for a moment if nobody confirmed them."""
+        """Forget tracks unseen for longer than ``gap_s``, or for a moment if no one confirmed them."""
         brief_s = min(gap_s, max(_TENTATIVE_S, 1.5 * self._clock.interval_s))
         self._tracks = [t for t in self._tracks if t.unseen_s <= (gap_s if t.number >= 0 else brief_s) + 1e-6]
 
@@ -92,9 +92,9 @@ class KalmanTracker:
         """Rows of ``places`` → indices of their tracks: the likeliest assignment, far pairs left out."""
         if not self._tracks or not len(places):
             return {}
-        merits = np.stack([track.merits(places) for track in self._tracks], axis=1)
-        rows, columns = self._assign(merits, maximize=True)
-        return {int(row): int(column) for row, column in zip(rows, columns) if merits[row, column] > 0}
+        association_scores = np.stack([track.association_scores(places) for track in self._tracks], axis=1)
+        rows, columns = self._assign(association_scores, maximize=True)
+        return {int(row): int(column) for row, column in zip(rows, columns) if association_scores[row, column] > 0}
 
     def _seen(self, place: Array, column: int | None) -> _Track:
         """The track of ``place``: the matched one, corrected by it, or a new one."""
@@ -140,17 +140,19 @@ class _Track:
         self.spread = self.spread - gain[:, :, None] * self.spread[:, None, 0, :]
         self.hits, self.unseen_s = self.hits + 1, 0.0
 
-    def merits(self, places: Array) -> Array:
+    def association_scores(self, places: Array) -> Array:
         """How likely each of ``places`` ``[N, 4]`` is this face, comparable among tracks: float64 ``[N]``; 0: not it.
 
         Twice the log likelihood in units of the face's size, lifted so that whatever passes the gate is above 0.
         """
         variance = self.spread[:, 0, 0] + _noise(self.size)
         distance = ((places - self.mean[:, 0]) ** 2 / variance).sum(axis=1)
-        vague = min(float(np.log(variance / self.size**2).sum()), _VAGUEST)
+        vague = min(float(np.log(variance / self.size**2).sum()), _MAX_LOG_DETERMINANT)
         step = np.hypot(*(places[:, :2] - self.mean[:2, 0]).T)
-        possible = (distance <= _GATE) & (step <= _REACH * np.maximum(self.size, np.sqrt(places[:, 2:].prod(axis=1))))
-        return np.where(possible, _GATE + _VAGUEST - distance - vague + 1, 0.0)
+        possible = (distance <= _GATE) & (
+            step <= _MAX_SEARCH_DISTANCE * np.maximum(self.size, np.sqrt(places[:, 2:].prod(axis=1)))
+        )
+        return np.where(possible, _GATE + _MAX_LOG_DETERMINANT - distance - vague + 1, 0.0)
 
 
 def _places(boxes: NDArray[np.floating]) -> Array:
@@ -177,4 +179,4 @@ def _motion(step_s: float) -> Array:
 def _push(step_s: float) -> Array:
     """Covariance that random accelerations add in ``step_s`` seconds to a face of size 1: float64 ``[2, 2]``."""
     step_s = min(step_s, 1.0)  # beyond it the reach, not the spread, bounds the search
-    return _PUSH * np.array([[step_s**3 / 3, step_s**2 / 2], [step_s**2 / 2, step_s]])
+    return _ACCELERATION_PSD * np.array([[step_s**3 / 3, step_s**2 / 2], [step_s**2 / 2, step_s]])

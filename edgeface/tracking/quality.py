@@ -31,7 +31,7 @@ _WORST = 0.02
 class Looks:
     """What a frame shows of each face before any network sees it.
 
-    ``quality`` float64 ``[N]`` in 0…1; ``thumbs`` float32 ``[N, 8, 8]``, coarse grey pictures of the aligned faces
+    ``quality`` float64 ``[N]`` in 0…1; ``thumbs`` float32 ``[N, 8, 8]``, coarse grey images of the aligned faces
     with mean 0 and length 1; ``sides_px`` float64 ``[N]`` the boxes' mean sides; ``centres`` float64 ``[N, 2]``.
     """
 

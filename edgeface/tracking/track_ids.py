@@ -15,7 +15,7 @@ class Numbered(Protocol):
     number: int
 
 
-class TrackNumbers:
+class TrackIdAllocator:
     """Numbers from 1 up, given with a track's ``min_hits``-th face, in the first frame at once.
 
     So a detector's flicker takes none. Raises ``ConfigError`` for ``min_hits`` below 1.
@@ -29,7 +29,7 @@ class TrackNumbers:
         """Numbers given so far."""
         self._first_frame = True
 
-    def give(self, seen: Iterable[Numbered]) -> None:
+    def assign(self, seen: Iterable[Numbered]) -> None:
         """Number those of a frame's tracks that have earned it."""
         for track in seen:
             if track.number < 0 and (self._first_frame or track.hits >= self.min_hits):

@@ -1,4 +1,4 @@
-"""Real pictures that come with the package, as a data set."""
+"""Real images that come with the package, as a data set."""
 
 from __future__ import annotations
 

@@ -115,4 +115,4 @@ def test_folds_that_are_not_there_are_an_error(
     found = find_faces([shared / "data" / "utkface" / "utkface-fold3.zip"])[0]
     assert found.faces
     assert artefacts.main(["--quick", "--data", str(found.path)]) == 1
-    assert "error: no picture of fold 1 in" in capsys.readouterr().err
+    assert "error: no image of fold 1 in" in capsys.readouterr().err

@@ -29,7 +29,7 @@ def of_both(results: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 
 def plot(results: dict[str, Any], path: Path) -> None:
-    path.write_bytes(f"a picture of {results['ms']}".encode())
+    path.write_bytes(f"an image of {results['ms']}".encode())
 
 
 @pytest.fixture

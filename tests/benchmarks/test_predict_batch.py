@@ -1,4 +1,4 @@
-"""``benchmarks.studies.predict_batch``: its pictures, its arithmetic, and a short run that checks answers."""
+"""``benchmarks.studies.predict_batch``: its images, its arithmetic, and a short run that checks answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_shares_are_even_and_complete(available: list[int], data: st.DataObject)
     assert sum(shares) == count
     assert all(0 <= share <= size for share, size in zip(shares, available))
     unfilled = [share for share, size in zip(shares, available) if share < size]
-    assert not unfilled or max(shares) - min(unfilled) <= 1, "nobody gives more than one that has some left"
+    assert not unfilled or max(shares) - min(unfilled) <= 1, "no one gives more than one that has some left"
 
 
 def test_pictures_of_zips_are_mixed(tmp_path: Path) -> None:
@@ -47,9 +47,9 @@ def test_pictures_of_zips_are_mixed(tmp_path: Path) -> None:
 
 def test_too_few_pictures_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"one")
-    with pytest.raises(ConfigError, match="5 pictures are needed, the data hold 1: ask for fewer with --pictures"):
+    with pytest.raises(ConfigError, match="5 images are needed, the data hold 1: ask for fewer with --pictures"):
         unpack([tmp_path], tmp_path / "out", 5)
-    with pytest.raises(ConfigError, match="no pictures at `.*gone`: name zips or folders"):
+    with pytest.raises(ConfigError, match="no images at `.*gone`: name zips or folders"):
         unpack([tmp_path / "gone"], tmp_path / "out", 1)
 
 
@@ -77,7 +77,7 @@ def test_other_answers_are_an_error() -> None:
 def test_a_command_that_fails_is_an_error(tmp_path: Path) -> None:
     with (
         PredictProcess(tmp_path, 1) as process,
-        pytest.raises(BackendError, match="edgeface predict ended early: error: no pictures in directory"),
+        pytest.raises(BackendError, match="edgeface predict ended early: error: no images in directory"),
     ):
         process.answers(1)
 

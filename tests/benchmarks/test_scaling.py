@@ -1,4 +1,4 @@
-"""``benchmarks.resources.scaling``: exponents of known series, the pictures it measures, and a short run."""
+"""``benchmarks.resources.scaling``: exponents of known series, the images it measures, and a short run."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_frame_shows_as_many_faces_as_are_put_into_it(album: Path) -> None:
     with FaceAnalyzer(threads=1) as analyzer:
         patches = face_patches(files, analyzer, 5)
         assert [len(analyzer(crowd(patches[:count]))) for count in (0, 1, 5)] == [0, 1, 5]
-        with pytest.raises(ConfigError, match="65 faces are needed, found .* in 24 pictures: name more --data"):
+        with pytest.raises(ConfigError, match="65 faces are needed, found .* in 24 images: name more --data"):
             face_patches(files, analyzer, 65)
     assert crowd(patches).shape == (FRAME[1], FRAME[0], 3)
 
@@ -103,4 +103,4 @@ def test_a_frame_without_a_single_face_is_an_error(
     for file in sorted(album.iterdir())[1:]:
         file.unlink()
     assert scaling.main(["--quick", "--data", str(album)]) == 1
-    assert "error: 16 pictures are needed, the data hold 1: ask for fewer" in capsys.readouterr().err
+    assert "error: 16 images are needed, the data hold 1: ask for fewer" in capsys.readouterr().err

@@ -106,7 +106,7 @@ def test_a_suite_becomes_a_table_with_its_machine() -> None:
     ]
     results = {"suite": "runtimes", "cases": cases, "packages": {"openvino": "1.2"}, "machine": fingerprint()}
     lines = tables(results)["bench_runtimes"].splitlines()
-    assert lines[0] == "| run time | batch 1 | batch 8 | answers |"
+    assert lines[0] == "| runtime | batch 1 | batch 8 | answers |"
     assert lines[2] == "| ours | 2.00 ms | 2.00 ms | same |"
     assert lines[3] == (
         "| peer | 2.00 ms, 2.00× (1.80 to 2.20) | one face at a time | "

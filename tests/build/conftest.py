@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgeface.build.build import Order
+from edgeface.build.build import BuildRequest
 from edgeface.calibration import draw, write_set
 from edgeface.evaluation.datasets import find_faces
 from edgeface.spec.recipe import Recipe
@@ -34,15 +34,15 @@ def gate(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def order(tmp_path: Path, model: Path, gate: Path) -> Callable[..., Order]:
+def order(tmp_path: Path, model: Path, gate: Path) -> Callable[..., BuildRequest]:
     """An int8 order; ``darkness`` spoils its calibration."""
 
-    def make(darkness: int = 1, **changes: Any) -> Order:
+    def make(darkness: int = 1, **changes: Any) -> BuildRequest:
         data = people(tmp_path / f"people{darkness}", darkness)
         calibration = tmp_path / f"set{darkness}.toml"
         write_set(draw(find_faces([data]), 8, 1), calibration)
         recipe = Recipe(target="cpu", precision="int8", calibration=calibration, method="minmax")
-        return Order(
+        return BuildRequest(
             **{
                 "model": model,
                 "recipe": recipe,

@@ -77,7 +77,7 @@ def write_model(path: Path) -> Path:
 
 
 def people(folder: Path, darkness: int = 1) -> Path:
-    """Very old people to judge on, and people to calibrate with whose pictures are ``darkness`` times darker."""
+    """Very old people to judge on, and people to calibrate with whose images are ``darkness`` times darker."""
     for number in range(8):
         add_person(folder, (110, 0, 0), 3, number, (pattern(number) // darkness).astype(np.uint8))
     for fold in (1, 2):

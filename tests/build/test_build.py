@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeface.build.build import Built, Order, build_engine
+from edgeface.build.build import Built, BuildRequest, build_engine
 from edgeface.common.files import sha256_file
 from edgeface.errors import ParityError
 from edgeface.runtime.open import open_backend
@@ -23,7 +23,7 @@ pytest.importorskip("onnx", reason="the extra `quantize` is not installed")
 
 
 def test_a_float_model_is_its_own_engine(model: Path, tmp_path: Path) -> None:
-    order = Order(model, Recipe(precision="fp32"), tmp_path / "out" / "grey.fp32.onnx")
+    order = BuildRequest(model, Recipe(precision="fp32"), tmp_path / "out" / "grey.fp32.onnx")
     built = build_engine(order)
     assert built.fresh
     assert built.path.read_bytes() == model.read_bytes()
@@ -35,7 +35,7 @@ def test_a_float_model_is_its_own_engine(model: Path, tmp_path: Path) -> None:
 
 
 def test_the_same_inputs_build_nothing_again(model: Path, tmp_path: Path) -> None:
-    order = Order(model, Recipe(precision="fp32"), tmp_path / "grey.fp32.onnx")
+    order = BuildRequest(model, Recipe(precision="fp32"), tmp_path / "grey.fp32.onnx")
     first = build_engine(order)
     written = first.path.stat().st_mtime_ns, passport_path(first.path).stat().st_mtime_ns
     assert build_engine(order) == Built(first.path, first.passport, fresh=False)
@@ -45,22 +45,22 @@ def test_the_same_inputs_build_nothing_again(model: Path, tmp_path: Path) -> Non
 def test_whatever_changes_is_built_again(model: Path, tmp_path: Path) -> None:
     import onnx
 
-    order = Order(model, Recipe(precision="fp32"), tmp_path / "grey.fp32.onnx")
+    order = BuildRequest(model, Recipe(precision="fp32"), tmp_path / "grey.fp32.onnx")
     keys = [build_engine(order).passport.key]
-    other_recipe = Order(model, Recipe(precision="fp32", max_batch=4), order.out)
+    other_recipe = BuildRequest(model, Recipe(precision="fp32", max_batch=4), order.out)
     keys.append(build_engine(other_recipe).passport.key)
     loaded = onnx.load(str(model))
     loaded.producer_name = "a"  # one byte
     onnx.save(loaded, str(model))
     keys.append(build_engine(other_recipe).passport.key)
-    order.out.write_bytes(order.out.read_bytes() + b"\n")  # somebody touched the engine
+    order.out.write_bytes(order.out.read_bytes() + b"\n")  # someone touched the engine
     again = build_engine(other_recipe)
     assert again.fresh
     assert again.path.read_bytes() == model.read_bytes()
     assert len(set(keys)) == 3
 
 
-def test_int8_passes_its_gate(order: Callable[..., Order]) -> None:
+def test_int8_passes_its_gate(order: Callable[..., BuildRequest]) -> None:
     wanted = order()
     built = build_engine(wanted)
     verdict = built.passport.gate
@@ -75,18 +75,18 @@ def test_int8_passes_its_gate(order: Callable[..., Order]) -> None:
     open_backend(built.path).close()
 
 
-def test_the_environment_chooses_no_run_time_of_a_build(order: Callable[..., Order], absent_runtime: None) -> None:
+def test_the_environment_chooses_no_run_time_of_a_build(order: Callable[..., BuildRequest], absent_runtime: None) -> None:
     assert build_engine(order()).passport.gate["verdict"] == "passed"
 
 
-def test_a_verdict_by_another_budget_does_not_count(order: Callable[..., Order], tmp_path: Path) -> None:
+def test_a_verdict_by_another_budget_does_not_count(order: Callable[..., BuildRequest], tmp_path: Path) -> None:
     build_engine(order())
     strict = tmp_path / "strict.toml"
     strict.write_text("latency = false\nage_mae_years = 0.4\n")
     assert build_engine(order(gate=strict)).fresh
 
 
-def test_a_verdict_on_other_faces_does_not_count(order: Callable[..., Order], tmp_path: Path) -> None:
+def test_a_verdict_on_other_faces_does_not_count(order: Callable[..., BuildRequest], tmp_path: Path) -> None:
     wanted = order()
     built = build_engine(wanted)
     more = tmp_path / "more"
@@ -97,20 +97,20 @@ def test_a_verdict_on_other_faces_does_not_count(order: Callable[..., Order], tm
     assert (again.passport.key, again.passport.gate["faces"]) == (built.passport.key, 7), name
 
 
-def test_a_searched_engine_is_none_without_search(order: Callable[..., Order]) -> None:
+def test_a_searched_engine_is_none_without_search(order: Callable[..., BuildRequest]) -> None:
     assert build_engine(order(darkness=3)).fresh
     assert not build_engine(order(darkness=3)).fresh
     with pytest.raises(ParityError):
         build_engine(order(darkness=3, search=False))
 
 
-def test_the_gate_says_where_it_saw_no_group(order: Callable[..., Order]) -> None:
+def test_the_gate_says_where_it_saw_no_group(order: Callable[..., BuildRequest]) -> None:
     said = Said()
     assert build_engine(order(), said).passport.gate["groups_judged"] == 0
     assert said.notes == ["no group of fold 1 is large enough to be judged: the verdict is on all faces only"]
 
 
-def test_a_spoilt_calibration_fails_the_gate_and_writes_nothing(order: Callable[..., Order]) -> None:
+def test_a_spoilt_calibration_fails_the_gate_and_writes_nothing(order: Callable[..., BuildRequest]) -> None:
     wanted = order(darkness=3, search=False)
     with pytest.raises(ParityError) as missed:
         build_engine(wanted)
@@ -123,14 +123,14 @@ def test_a_spoilt_calibration_fails_the_gate_and_writes_nothing(order: Callable[
     assert left_in(wanted.out.parent) == []
 
 
-def test_a_missed_gate_leaves_the_older_engine(order: Callable[..., Order]) -> None:
+def test_a_missed_gate_leaves_the_older_engine(order: Callable[..., BuildRequest]) -> None:
     good = build_engine(order())
     with pytest.raises(ParityError):
         build_engine(order(darkness=3, search=False))
     assert check_passport(good.path) == good.passport
 
 
-def test_without_the_gate_the_passport_says_so(order: Callable[..., Order]) -> None:
+def test_without_the_gate_the_passport_says_so(order: Callable[..., BuildRequest]) -> None:
     unjudged = order(darkness=3, gate=False)
     assert build_engine(unjudged).passport.gate == {"verdict": "not judged", "why": "--no-gate"}
     assert not build_engine(unjudged).fresh
@@ -138,7 +138,7 @@ def test_without_the_gate_the_passport_says_so(order: Callable[..., Order]) -> N
         build_engine(order(darkness=3, search=False))  # an unjudged engine does not pass for a judged one
 
 
-def test_the_search_keeps_the_spoilt_layer_in_float(order: Callable[..., Order]) -> None:
+def test_the_search_keeps_the_spoilt_layer_in_float(order: Callable[..., BuildRequest]) -> None:
     said = Said()
     built = build_engine(order(darkness=3), said)
     assert built.passport.gate["verdict"] == "passed"

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from edgeface.build.build import Built, Order, build_engine
-from edgeface.build.request import look_up
+from edgeface.build.build import Built, BuildRequest, build_engine
+from edgeface.build.request import resolve
 from edgeface.common.files import cache_dir
 from edgeface.errors import ArtifactError, BackendError, ConfigError, EdgefaceError, SinkError
 from edgeface.spec.metadata import passport_path
@@ -45,7 +45,7 @@ pytest.importorskip("onnx", reason="the extra `quantize` is not installed")
     ],
 )
 def test_bad_orders(
-    order: Callable[..., Order], tmp_path: Path, changes: dict[str, Any], error: type[EdgefaceError], sentence: str
+    order: Callable[..., BuildRequest], tmp_path: Path, changes: dict[str, Any], error: type[EdgefaceError], sentence: str
 ) -> None:
     places = {name: tmp_path / value for name, value in changes.items() if isinstance(value, str)}
     with pytest.raises(error) as refused:
@@ -53,19 +53,19 @@ def test_bad_orders(
     assert str(refused.value) == sentence.format(**places)
 
 
-def test_int8_needs_the_pictures_of_its_set(order: Callable[..., Order]) -> None:
+def test_int8_needs_the_pictures_of_its_set(order: Callable[..., BuildRequest]) -> None:
     with pytest.raises(ConfigError, match="calibration and gate need labelled faces: name them with --data$"):
         build_engine(order(data=(), gate=False))
 
 
-def test_a_quantised_model_is_refused(order: Callable[..., Order], tmp_path: Path) -> None:
+def test_a_quantised_model_is_refused(order: Callable[..., BuildRequest], tmp_path: Path) -> None:
     built = build_engine(order(gate=False))
     with pytest.raises(ArtifactError, match="is int8 for cpu-.* already; build from the float model it came from"):
         build_engine(order(model=built.path, out=tmp_path / "twice.onnx"))
 
 
-def test_an_engine_for_another_processor_is_refused(order: Callable[..., Order]) -> None:
-    here = look_up(order()).target
+def test_an_engine_for_another_processor_is_refused(order: Callable[..., BuildRequest]) -> None:
+    here = resolve(order()).target
     other = "cpu-arm" if here == "cpu-x86" else "cpu-x86"
     with pytest.raises(ConfigError, match=f"target: an engine for {other} is built and judged on such a processor"):
         build_engine(order(recipe=Recipe(target=other, precision="fp32")))
@@ -77,7 +77,7 @@ def test_without_a_gpu_the_sentence_names_the_extra(model: Path, tmp_path: Path)
     try:
         find_gpu()
     except BackendError:
-        order = Order(model, Recipe(target="tensorrt", precision="fp16"), tmp_path / "grey.engine", gate=False)
+        order = BuildRequest(model, Recipe(target="tensorrt", precision="fp16"), tmp_path / "grey.engine", gate=False)
         with pytest.raises(BackendError) as refused:
             build_engine(order)
         assert str(refused.value).startswith("no NVIDIA GPU here: ")
@@ -88,9 +88,9 @@ def test_without_a_gpu_the_sentence_names_the_extra(model: Path, tmp_path: Path)
 
 
 @contextmanager
-def locked(order: Order) -> Iterator[None]:
+def locked(order: BuildRequest) -> Iterator[None]:
     """Another process builds the same engine."""
-    place = cache_dir() / "locks" / f"{look_up(order).key[:32]}.lock"
+    place = cache_dir() / "locks" / f"{resolve(order).key[:32]}.lock"
     place.parent.mkdir(parents=True)
     with open(place, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -98,7 +98,7 @@ def locked(order: Order) -> Iterator[None]:
 
 
 def test_a_second_build_waits_or_says_so(model: Path, tmp_path: Path) -> None:
-    order = Order(model, Recipe(precision="fp32"), tmp_path / "grey.fp32.onnx")
+    order = BuildRequest(model, Recipe(precision="fp32"), tmp_path / "grey.fp32.onnx")
     said, done = Said(), threading.Event()
     built: list[Built] = []
 
@@ -108,7 +108,7 @@ def test_a_second_build_waits_or_says_so(model: Path, tmp_path: Path) -> None:
 
     with locked(order):
         with pytest.raises(ConfigError, match="another process builds this engine already; leave --no-wait out"):
-            build_engine(Order(order.model, order.recipe, order.out, wait=False))
+            build_engine(BuildRequest(order.model, order.recipe, order.out, wait=False))
         waiting = threading.Thread(target=build)
         waiting.start()
         assert not done.wait(0.3)
@@ -117,7 +117,7 @@ def test_a_second_build_waits_or_says_so(model: Path, tmp_path: Path) -> None:
     assert said.notes == ["another process builds this engine already, waiting for it"]
 
 
-def test_ctrl_c_leaves_nothing(order: Callable[..., Order]) -> None:
+def test_ctrl_c_leaves_nothing(order: Callable[..., BuildRequest]) -> None:
     wanted = order()
     for moment in ("calibrating", "cutting crops"):
         with pytest.raises(KeyboardInterrupt):
@@ -126,8 +126,8 @@ def test_ctrl_c_leaves_nothing(order: Callable[..., Order]) -> None:
 
 
 def test_a_full_disk_leaves_nothing(model: Path, tmp_path: Path) -> None:
-    order = Order(model, Recipe(precision="fp32"), tmp_path / "out" / "grey.fp32.onnx")
-    look_up(order)
+    order = BuildRequest(model, Recipe(precision="fp32"), tmp_path / "out" / "grey.fp32.onnx")
+    resolve(order)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
@@ -138,7 +138,7 @@ def test_a_full_disk_leaves_nothing(model: Path, tmp_path: Path) -> None:
     assert left_in(order.out.parent) == []
 
 
-def test_the_passport_is_plain_json_with_the_command(order: Callable[..., Order]) -> None:
+def test_the_passport_is_plain_json_with_the_command(order: Callable[..., BuildRequest]) -> None:
     wanted = order()
     built = build_engine(wanted)
     raw = json.loads(passport_path(built.path).read_text())

@@ -24,5 +24,5 @@ def data(crowd: Path) -> tuple[FaceSet, ...]:
 
 @pytest.fixture
 def drawn(data: tuple[FaceSet, ...]) -> CalibrationSet:
-    """Twelve pictures of the crowd."""
+    """Twelve images of the crowd."""
     return draw(data, 12, 1, name="twelve", source="made up", licence="none")

@@ -1,4 +1,4 @@
-"""Made-up labelled pictures in UTKFace's naming: every one different, in the fold and stratum that a test needs."""
+"""Made-up labelled images in UTKFace's naming: every one different, in the fold and stratum that a test needs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def stamp(fold: int, number: int) -> str:
 
 
 def pattern(seed: int, side: int = 48) -> Image:
-    """A picture that looks like no other: uint8 ``[side, side, 3]`` of 8×8 random patches, in a face's pale colours."""
+    """An image that looks like no other: uint8 ``[side, side, 3]`` of 8×8 random patches, in a face's pale colours."""
     random = np.random.default_rng(seed)
     patches = (random.integers(20, 236, (8, 8, 1)) + random.integers(-20, 21, (8, 8, 3))).astype(np.uint8)
     return np.kron(patches, np.ones((side // 8, side // 8, 1), np.uint8))
@@ -30,7 +30,7 @@ def pattern(seed: int, side: int = 48) -> Image:
 def add_person(
     folder: Path, labels: tuple[int, int, int], fold: int, number: int, pixels: Image | None = None, suffix: str = "png"
 ) -> str:
-    """Write a person's picture and return its name. ``labels``: age, gender, race."""
+    """Write a person's image and return its name. ``labels``: age, gender, race."""
     name = f"{'_'.join(map(str, labels))}_{stamp(fold, number)}.{suffix}"
     seed = (number * 10 + fold) * 1000 + labels[0] * 10 + labels[1] * 5 + labels[2]
     write_picture(folder / name, pattern(seed) if pixels is None else pixels)

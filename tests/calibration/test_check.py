@@ -69,7 +69,7 @@ def test_a_held_out_picture_under_another_name(drawn: CalibrationSet, crowd: Pat
 def test_the_same_picture_twice(drawn: CalibrationSet, crowd: Path) -> None:
     first = drawn.files[0]
     twice = replace(drawn, files=(*drawn.files, first), size=13)
-    assert f"lists the same picture more than once: `{first.name}`, `{first.name}`; remove the doubles" in refusal(
+    assert f"lists the same image more than once: `{first.name}`, `{first.name}`; remove the doubles" in refusal(
         twice, crowd
     )
     shown = pattern(98, 64)
@@ -105,9 +105,9 @@ def test_other_data(drawn: CalibrationSet, tmp_path: Path) -> None:
 
 def test_an_undecodable_picture(drawn: CalibrationSet, crowd: Path) -> None:
     name = add_person(crowd, (25, 0, 0), 3, 20)
-    (crowd / name).write_text("no picture")
+    (crowd / name).write_text("no image")
     broken = with_file(drawn, crowd, name, "male White 20-29")
-    sentence = f"calibration set `twelve`: `{name}` cannot be decoded as a picture: it holds text"
+    sentence = f"calibration set `twelve`: `{name}` cannot be decoded as an image: it holds text"
     assert refusal(broken, crowd) == sentence
     with pytest.raises(CalibrationError, match=f"^{re.escape(sentence)}$"):
         calibration_crops(broken, find_faces([crowd]), tiny_spec(), None)
@@ -116,7 +116,7 @@ def test_an_undecodable_picture(drawn: CalibrationSet, crowd: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "sentence"),
     [
-        (lambda s: replace(s, files=(), size=0), "is empty: ranges of no picture are noise, make it again"),
+        (lambda s: replace(s, files=(), size=0), "is empty: ranges of no image are noise, make it again"),
         (lambda s: replace(s, size=13), "states size 13 and lists 12 files: it was edited, make it again"),
         (lambda s: replace(s, stated_digest="f" * 64), "states digest ffffffffffff… and its files have"),
         (lambda s: replace(s, folds=(1, 3, 4)), "was drawn from fold 1, which is held out for judging"),
@@ -156,7 +156,7 @@ def no_face(image: Image) -> Faces:
 
 
 def a_face(image: Image) -> Faces:
-    """One in the middle of every picture."""
+    """One in the middle of every image."""
     side = np.float32(min(image.shape[:2]))
     box = np.array([[0.2, 0.2, 0.8, 0.8]], np.float32) * side
     marks = np.array([[[0.4, 0.4], [0.6, 0.4], [0.5, 0.5], [0.42, 0.62], [0.58, 0.62]]], np.float32) * side
@@ -176,7 +176,7 @@ def test_crops_are_the_cutters_in_the_sets_order(drawn: CalibrationSet, data: tu
 def test_crops_are_never_fewer(drawn: CalibrationSet, crowd: Path, data: tuple[FaceSet, ...]) -> None:
     with pytest.raises(CalibrationError, match="is empty"):
         calibration_crops(replace(drawn, files=()), data, tiny_spec(), None)
-    with pytest.raises(CalibrationError, match="lists the same picture more than once"):
+    with pytest.raises(CalibrationError, match="lists the same image more than once"):
         calibration_crops(replace(drawn, files=drawn.files[:1] * 12), data, tiny_spec(), None)
     few = [replace(part, faces=in_folds(part.faces, [4])) for part in data]
     with pytest.raises(CalibrationError, match=r"of its 12 files are not in the data"):
@@ -187,7 +187,5 @@ def test_crops_are_never_fewer(drawn: CalibrationSet, crowd: Path, data: tuple[F
 
 
 def test_pictures_without_faces_are_no_calibration(drawn: CalibrationSet, data: tuple[FaceSet, ...]) -> None:
-    with pytest.raises(
-        CalibrationError, match=r"finds a face in only 0 of its \d+ pictures, expected 90% or more; draw"
-    ):
+    with pytest.raises(CalibrationError, match=r"finds a face in only 0 of its \d+ images, expected 90% or more; draw"):
         calibration_crops(drawn, data, tiny_spec(), no_face)

@@ -1,4 +1,4 @@
-"""The curve compares the ranges of the first pictures with those of all, and ends at nothing."""
+"""The curve compares the ranges of the first images with those of all, and ends at nothing."""
 
 from __future__ import annotations
 

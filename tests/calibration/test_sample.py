@@ -97,7 +97,7 @@ def test_look_alikes_of_held_out_pictures_are_left_out(tmp_path: Path) -> None:
     with pytest.raises(CalibrationError) as caught:
         draw(find_faces([tmp_path]), 4, 1, name="four")
     assert str(caught.value) == (
-        "calibration set `four`: expected 4 pictures, the data have 3 usable pictures in its folds (look-alikes left "
+        "calibration set `four`: expected 4 images, the data have 3 usable images in its folds (look-alikes left "
         "out: 1)"
     )
     assert twin not in {file.name for file in found.files}
@@ -124,7 +124,7 @@ def test_held_out_folds_are_refused(data: tuple[FaceSet, ...]) -> None:
 
 def test_a_broken_picture_is_an_error(tmp_path: Path) -> None:
     name = add_person(tmp_path, (25, 0, 0), 3, 0)
-    (tmp_path / name).write_text("no picture")
+    (tmp_path / name).write_text("no image")
     add_person(tmp_path, (25, 0, 0), 3, 1)
     with pytest.raises(CalibrationError, match=f"^calibration set `two`: `{re.escape(name)}` cannot be decoded"):
         draw(find_faces([tmp_path]), 2, 1, name="two")

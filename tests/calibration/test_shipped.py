@@ -1,4 +1,4 @@
-"""The shipped set is what it says, fits the data, and stops fitting when a test picture slips in."""
+"""The shipped set is what it says, fits the data, and stops fitting when a test image slips in."""
 
 from __future__ import annotations
 

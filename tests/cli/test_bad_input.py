@@ -27,7 +27,7 @@ def error_of(result: Result) -> str:
 
 def test_missing_file(tmp_path: Path, cli: Cli, models: list[str]) -> None:
     error = error_of(cli("predict", tmp_path / "none.jpg", *models))
-    assert error == f"no picture at `{tmp_path / 'none.jpg'}`: no such file or directory"
+    assert error == f"no image at `{tmp_path / 'none.jpg'}`: no such file or directory"
     error = error_of(cli("run", tmp_path / "none.mp4", *models))
     assert error == f"no source at `{tmp_path / 'none.mp4'}`: no such file or directory"
 
@@ -35,13 +35,13 @@ def test_missing_file(tmp_path: Path, cli: Cli, models: list[str]) -> None:
 def test_empty_directory(tmp_path: Path, cli: Cli, models: list[str]) -> None:
     for verb in ("predict", "run"):
         error = error_of(cli(verb, tmp_path, *models))
-        assert error.startswith(f"no pictures in directory `{tmp_path}`: expected files ending in .bmp, .jpeg")
+        assert error.startswith(f"no images in directory `{tmp_path}`: expected files ending in .bmp, .jpeg")
 
 
 def test_text_named_jpg(tmp_path: Path, cli: Cli, models: list[str]) -> None:
     (tmp_path / "a.jpg").write_text("hello")
     error = error_of(cli("predict", tmp_path / "a.jpg", *models))
-    assert error == f"`{tmp_path / 'a.jpg'}` cannot be decoded as a picture: it holds text"
+    assert error == f"`{tmp_path / 'a.jpg'}` cannot be decoded as an image: it holds text"
 
 
 def test_truncated_jpeg(tmp_path: Path, cli: Cli, models: list[str]) -> None:

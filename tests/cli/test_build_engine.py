@@ -82,7 +82,7 @@ def test_refusals_are_one_sentence(
 
 
 def test_sigterm_leaves_nothing(tiny_model: Path, tmp_path: Path) -> None:
-    """Stopped while it reads the set's pictures: a second file of a picture's name is a pipe that nobody writes to."""
+    """Stopped while it reads the set's images: a second file of an image's name is a pipe that no one writes to."""
     data, out = tmp_path / "people", tmp_path / "out" / "tiny.int8.onnx"
     name = add_person(data, (30, 0, 0), 3, 0)
     write_set(draw(find_faces([data]), 1, 1), tmp_path / "set.toml")

@@ -45,8 +45,8 @@ def test_make_writes_a_set_that_check_accepts(crowd: Path, made: Path, cli: Cli)
     assert "non-commercial research only" in drawn.licence
     result = cli("calibration", "check", made, "--data", crowd, "--no-curve")
     assert result.code == 0
-    assert f"twelve: 12 pictures, digest {drawn.digest[:12]}, none of them held out" in result.out
-    assert "(15 held-out pictures compared)" in result.out
+    assert f"twelve: 12 images, digest {drawn.digest[:12]}, none of them held out" in result.out
+    assert "(15 held-out images compared)" in result.out
 
 
 def test_the_table_shows_every_stratum(crowd: Path, made: Path, cli: Cli) -> None:
@@ -82,7 +82,7 @@ def test_the_curve(crowd: Path, made: Path, tmp_path: Path, cli: Cli, tiny_detec
     assert [error["size"] for error in result.json()["range_errors"]] == [8, 12]
     assert plot.stat().st_size > 1000
     text = cli("calibration", "check", made, "--data", crowd, *options).out
-    assert "range errors by number of pictures" in text
+    assert "range errors by number of images" in text
 
 
 def test_the_curve_of_a_shipped_network(crowd: Path, made: Path, cli: Cli, tiny_detector: Path) -> None:
@@ -103,7 +103,7 @@ def test_the_environment_chooses_no_run_time_of_a_curve(
     options = ("--model", model, "--detector", tiny_detector, "--method", "minmax")
     result = cli("calibration", "check", made, "--data", crowd, *options)
     assert result.code == 0, result.err
-    assert "range errors by number of pictures" in result.out
+    assert "range errors by number of images" in result.out
 
 
 def test_an_unknown_method(crowd: Path, made: Path, tmp_path: Path, cli: Cli, tiny_detector: Path) -> None:
@@ -146,8 +146,8 @@ def test_nothing_is_written_when_the_draw_fails(crowd: Path, tmp_path: Path, cli
     out = tmp_path / "sets" / "set.toml"
     for wrong, sentence in (
         (("--folds", "all"), "fold 0-2 is held out for judging"),
-        (("--size", 99), "expected 99 pictures, the data have 33 usable pictures in its folds"),
-        (("--folds", "9"), "the data have 0 usable pictures"),
+        (("--size", 99), "expected 99 images, the data have 33 usable images in its folds"),
+        (("--folds", "9"), "the data have 0 usable images"),
         (("--folds", "x"), "folds `x`: expected 0 to 9"),
     ):
         result = make(cli, crowd, out, *wrong)
@@ -163,7 +163,7 @@ def test_a_note_where_no_held_out_picture_is_there(crowd: Path, made: Path, cli:
             (crowd / face.name).unlink()
     result = cli("calibration", "check", made, "--data", crowd, "--no-curve")
     assert result.code == 0
-    assert "the data have no held-out picture: overlap was judged by names only" in result.err
+    assert "the data have no held-out image: overlap was judged by names only" in result.err
 
 
 @pytest.mark.parametrize("verb", ["make", "check"])

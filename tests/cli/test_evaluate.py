@@ -86,10 +86,10 @@ def test_fairface_form(data: Path, tmp_path: Path, cli: Cli, tiny_model: Path) -
 def test_what_is_left_out_is_named(data: Path, cli: Cli, tiny_model: Path) -> None:
     for number in range(5):
         write_picture(data / f"39_{number}.png")
-    (data / f"40_0_0_{STAMPS[0]}.jpg").write_text("no picture")
+    (data / f"40_0_0_{STAMPS[0]}.jpg").write_text("no image")
     result = cli("evaluate", tiny_model, "--data", data, "--crops", "--json", "-")
     assert result.code == 1
-    assert f"error: `40_0_0_{STAMPS[0]}.jpg` cannot be decoded as a picture: it holds text" in result.err
+    assert f"error: `40_0_0_{STAMPS[0]}.jpg` cannot be decoded as an image: it holds text" in result.err
     assert "skipped 5 without a usable label: 39_0.png (2 fields, expected [age]" in result.err
     assert "and 2 more" in result.err
     assert (result.json()["n"], len(result.json()["skipped"]), len(result.json()["unreadable"])) == (4, 5, 1)

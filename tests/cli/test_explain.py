@@ -1,4 +1,4 @@
-"""``edgeface predict --explain``: a picture a face."""
+"""``edgeface predict --explain``: an image a face."""
 
 from __future__ import annotations
 

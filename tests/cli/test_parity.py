@@ -123,7 +123,7 @@ def test_detectors_are_compared_by_their_faces(cli: Cli, tiny_detector: Path, tm
     write_picture(folder / "a.png", picture([(2, 2)]))
     result = cli("parity", tiny_detector, tiny_detector, "--data", folder, "--no-latency", "--report", tmp_path / "r")
     assert result.code == 0
-    assert "1 faces in 1 pictures" in result.out
+    assert "1 faces in 1 images" in result.out
     assert "recall" in (tmp_path / "r" / "parity.html").read_text()
 
 

@@ -1,4 +1,4 @@
-"""``edgeface predict``: JSON, CSV, pictures, crops, and one bad file among many."""
+"""``edgeface predict``: JSON, CSV, images, crops, and one bad file among many."""
 
 from __future__ import annotations
 
@@ -94,15 +94,15 @@ def test_crops_are_answered_without_a_detector(tmp_path: Path, cli: Cli, tiny_mo
 
 def test_one_bad_file_among_many(tmp_path: Path, cli: Cli, models: list[str]) -> None:
     write_picture(tmp_path / "a.png")
-    (tmp_path / "b.jpg").write_text("not a picture")
+    (tmp_path / "b.jpg").write_text("not an image")
     write_picture(tmp_path / "c.png")
     result = cli("predict", tmp_path, tmp_path / "gone.jpg", "--json", "--csv", tmp_path / "faces.csv", *models)
     assert result.code == 1
     assert [Path(line["path"]).name for line in result.json_lines()] == ["a.png", "c.png"]
     errors = [line for line in result.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 2
-    assert f"`{tmp_path / 'b.jpg'}` cannot be decoded as a picture: it holds text" in errors[0]
-    assert f"no picture at `{tmp_path / 'gone.jpg'}`: no such file or directory" in errors[1]
+    assert f"`{tmp_path / 'b.jpg'}` cannot be decoded as an image: it holds text" in errors[0]
+    assert f"no image at `{tmp_path / 'gone.jpg'}`: no such file or directory" in errors[1]
     assert "2 of the inputs could not be used" in result.err
     assert len((tmp_path / "faces.csv").read_text().splitlines()) == 3
 

@@ -31,7 +31,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def faces(tmp_path: Path) -> Path:
-    """Six pictures with names like UTKFace's."""
+    """Six images with names like UTKFace's."""
     random = np.random.default_rng(0)
     folder = tmp_path / "faces"
     for number in range(6):
@@ -86,8 +86,8 @@ def test_bad_input_is_one_sentence(cli: Cli, faces: Path, calibration: Path, tmp
     int8 = ["--precision", "int8", "-o", out]
     full = [*int8, "--calibration", calibration, "--data", faces]
     for arguments, message in [
-        ([MODEL, *int8], "int8 needs pictures to calibrate with: name a set with --calibration and their --data"),
-        ([MODEL, *int8, "--calibration", calibration], "the pictures of calibration set `six` are needed: say where"),
+        ([MODEL, *int8], "int8 needs images to calibrate with: name a set with --calibration and their --data"),
+        ([MODEL, *int8, "--calibration", calibration], "the images of calibration set `six` are needed: say where"),
         ([MODEL, "--precision", "int4", "-o", out], "no precision `int4`: expected one of int8, fp16"),
         ([MODEL, *full, "--target", "tpu"], "no target `tpu`: expected one of auto, cpu, tensorrt"),
         ([MODEL, *full, "--method", "max"], "no calibration method `max`: expected one of minmax"),

@@ -56,7 +56,7 @@ def test_max_frames(clip: Path, cli: Cli, models: list[str]) -> None:
 
 def test_a_folder_of_pictures_with_a_bad_one(tmp_path: Path, cli: Cli, models: list[str]) -> None:
     write_picture(tmp_path / "a.png", picture([(2, 2)]))
-    (tmp_path / "b.png").write_text("no picture")
+    (tmp_path / "b.png").write_text("no image")
     write_picture(tmp_path / "c.png", picture([(2, 2)]))
     result = cli("run", tmp_path, "--json", *models)
     assert result.code == 1

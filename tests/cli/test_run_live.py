@@ -39,7 +39,7 @@ def test_privacy_of_too_few_people_tells_nothing(clip: Path, cli: Cli, models: l
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--sink", "{tmp}/a.mp4", "--privacy"), "takes pictures, of which none may leave with --privacy"),
+        (("--sink", "{tmp}/a.mp4", "--privacy"), "takes images, of which none may leave with --privacy"),
         (("--sink", "{tmp}/a.csv", "--privacy"), "takes rows about single people"),
         (("--heads", "age,height"), "no head `height`, expected some of age, gender, race"),
         (("--heads", ""), "--heads names nothing to tell"),

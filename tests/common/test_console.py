@@ -28,7 +28,7 @@ def test_a_reader_that_went_away(monkeypatch: pytest.MonkeyPatch) -> None:
     with os.fdopen(writer, "w") as stdout:
         monkeypatch.setattr(sys, "stdout", stdout)
         with pytest.raises(typer.Exit) as ended:
-            main._guarded(output.say)("line")
+            main._guarded(output.echo)("line")
         stdout.flush()  # what is left goes nowhere
         monkeypatch.undo()
     assert ended.value.exit_code == 141
@@ -39,7 +39,7 @@ def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     full = open("/dev/full", "w")  # noqa: SIM115 - closing it fails again, as it must
     monkeypatch.setattr(sys, "stdout", full)
     with pytest.raises(SinkError, match="cannot write to standard output: No space left on device"):
-        output.say("line")
+        output.echo("line")
     monkeypatch.undo()
     os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
     full.close()

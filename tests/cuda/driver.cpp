@@ -1,4 +1,4 @@
-// A CUDA driver that runs the real kernels.cu on the CPU. Streams keep their work until somebody waits, so that what is
+// A CUDA driver that runs the real kernels.cu on the CPU. Streams keep their work until someone waits, so that what is
 // read too early is wrong here as well; memory is counted and limited, and what is freed is overwritten; a capture is
 // spoilt by what may not happen during one; every piece of work takes a microsecond; a module is any image that begins
 // with a name.

@@ -59,7 +59,7 @@ def context() -> Context:
 
 
 def alive() -> int:
-    """How many contexts, buffers, streams, graphs, events and modules nobody has freed."""
+    """How many contexts, buffers, streams, graphs, events and modules no one has freed."""
     return int(library().emulated_live())
 
 

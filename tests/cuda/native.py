@@ -118,7 +118,7 @@ def find_faces(
     size: tuple[int, int],
     capacity: int = 1000,
 ) -> tuple[Faces, int]:
-    """The faces written, and how many there are; ``size`` is the picture's (width, height)."""
+    """The faces written, and how many there are; ``size`` is the image's (width, height)."""
     grid = CGrid(fit.canvas_width, fit.canvas_height, len(strides), (ctypes.c_int * 4)(*strides))
     rows = np.zeros((capacity, 15), np.float32)
     score, box, landmarks = (np.ascontiguousarray(part, np.float32) for part in maps)

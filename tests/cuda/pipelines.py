@@ -1,4 +1,4 @@
-"""The pipeline of the shipped networks on the emulated driver, and what the CPU says of the same pictures."""
+"""The pipeline of the shipped networks on the emulated driver, and what the CPU says of the same images."""
 
 from __future__ import annotations
 

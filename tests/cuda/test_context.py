@@ -13,7 +13,7 @@ from edgeface.cuda.context import Context, DeviceBuffer, Kernels, PinnedBuffer, 
 from edgeface.cuda.driver import Driver
 from edgeface.cuda.stream import Event, Stream
 from edgeface.cuda.structs import ARGUMENTS, arguments
-from edgeface.cuda.transfers import DOWN, UP, WAIT
+from edgeface.cuda.transfers import D2H, H2D, WAIT
 from edgeface.errors import BackendError
 from tests.cuda import emulated
 
@@ -30,7 +30,7 @@ def test_bytes_go_up_across_and_down() -> None:
         assert back.array[50] != 50, "nothing is there before the wait"
         stream.synchronize()
         assert back.array.tolist() == [0] * 8 + list(range(8, 100))
-        assert [context.ledger.outside.calls(kind) for kind in (UP, DOWN, WAIT)] == [1, 1, 1]
+        assert [context.ledger.outside.calls(kind) for kind in (H2D, D2H, WAIT)] == [1, 1, 1]
 
 
 def test_everything_is_freed_also_after_an_exception() -> None:
@@ -98,7 +98,7 @@ def test_a_capture_is_spoilt_by_an_allocation_and_the_stream_goes_on() -> None:
             stream.clear(buffer.address, 2)
             DeviceBuffer(context, 8)
         with stream.capture() as made:
-            assert not gc.isenabled(), "the collector might free somebody's tensor"
+            assert not gc.isenabled(), "the collector might free someone's tensor"
             stream.clear(buffer.address, 2)
         assert gc.isenabled()
         stream.launch_graph(made[0])
@@ -165,7 +165,7 @@ def test_a_graph_does_its_work_at_every_launch() -> None:
             stream.launch_graph(graph)
             stream.synchronize()
             assert (pinned.array == expected).all()
-        assert context.ledger.outside.bytes(DOWN) == 16
+        assert context.ledger.outside.bytes(D2H) == 16
         graph.free()
     assert emulated.alive() == 0
 

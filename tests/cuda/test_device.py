@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgeface.api import FaceAnalyzer
-from edgeface.cuda.device_thread import Owner
+from edgeface.cuda.device_thread import DeviceThread
 from edgeface.cuda.driver import Driver
 from edgeface.errors import BackendError, ConfigError, ImageError, MissingDependencyError
 from edgeface.gpu.analyzer import GpuAnalyzer, GpuParts
@@ -166,7 +166,7 @@ def test_attributes_of_other_faces_are_refused() -> None:
     with GpuAnalyzer(emulated_parts) as analyzer:
         first = analyzer.detector(image)
         analyzer.detector(image)
-        with pytest.raises(ConfigError, match="those of the last picture"):
+        with pytest.raises(ConfigError, match="those of the last image"):
             analyzer.attributes(image, first)
 
 
@@ -193,7 +193,7 @@ def test_what_fails_while_opening_leaves_nothing() -> None:
 
 def test_an_owner_works_in_turn_on_one_thread_and_makes_others_wait() -> None:
     freed: list[int] = []
-    owner = Owner(lambda: 3, freed.append, "worker", depth=1)
+    owner = DeviceThread(lambda: 3, freed.append, "worker", depth=1)
     gate = threading.Event()
     futures = [owner.submit(lambda value: gate.wait() and threading.get_ident())]
     producer = threading.Thread(

@@ -96,7 +96,7 @@ def test_nv12_holds_the_chroma_below(height: int) -> None:
         (Interface((3, 7, 5), strides=(35, 5, 1)), "rgb", r"expected \[H, W, 3\]"),
         (Interface((5, 7, 3), strides=(7, 1, 35)), "rgb", r"pixels next to each other.*strides \(7, 1, 35\)"),
         (Interface((5, 7, 3)), "nv12", r"expected \[H \* 3 / 2, W\]"),
-        (Interface((5, 7, 3), "<f4"), "rgb", "expected a picture of uint8 on the GPU, found the type <f4"),
+        (Interface((5, 7, 3), "<f4"), "rgb", "expected an image of uint8 on the GPU, found the type <f4"),
         (Capsule((5, 7, 3), None, kind=1), "rgb", "found one in the host's memory: pass it as a NumPy array"),
         (Capsule((5, 7, 3), None, bits=32), "rgb", "found 32 bits"),
         (Interface((5, 7, 3)), "yuv", "layout: expected one of rgb, bgr, nv12, found `yuv`"),

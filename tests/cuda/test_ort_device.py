@@ -11,7 +11,7 @@ import pytest
 
 from edgeface.cuda.context import Context
 from edgeface.cuda.stream import Stream
-from edgeface.cuda.transfers import DOWN, LAUNCH, UP, WAIT
+from edgeface.cuda.transfers import D2H, H2D, LAUNCH, WAIT
 from edgeface.errors import ArtifactError, BackendError
 from edgeface.gpu.pipeline import GpuPipeline
 from edgeface.imaging.image_io import read_image
@@ -58,7 +58,7 @@ def test_bound_models_answer_as_the_cpus() -> None:
         for image in (*images, *images):
             assert_same(pipeline(image), by_cpu(image))
             frame = context.ledger.frames[-1]
-            assert [frame.calls(kind) for kind in (UP, DOWN, WAIT, LAUNCH)] == [1, 1, 1, 0]
+            assert [frame.calls(kind) for kind in (H2D, D2H, WAIT, LAUNCH)] == [1, 1, 1, 0]
         for found, image in zip(pipeline.answer(images), images, strict=True):
             assert_same(found, by_cpu(image))
         pipeline.close()

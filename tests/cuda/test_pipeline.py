@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgeface.cuda.context import Context, PinnedBuffer
-from edgeface.cuda.transfers import DOWN, LAUNCH, NO_UPLOAD, ONE_COPY, UP, WAIT, one_copy_each
+from edgeface.cuda.transfers import D2H, H2D, LAUNCH, NO_UPLOAD, ONE_COPY, WAIT, one_copy_each
 from edgeface.gpu.device_frame import DeviceFrame
 from edgeface.gpu.pipeline import GpuPipeline
 from edgeface.imaging.image_io import read_image
@@ -22,7 +22,7 @@ def test_answers_are_the_cpus_and_a_frame_costs_one_copy_each_way(context: Conte
         assert_same(pipeline(portrait), wanted)
         frame = context.ledger.frames[-1]
         ONE_COPY.check(frame)
-        assert frame.bytes(UP) == portrait.nbytes and frame.bytes(DOWN) < 4096
+        assert frame.bytes(H2D) == portrait.nbytes and frame.bytes(D2H) < 4096
         assert frame.calls(LAUNCH) == (number > 0), "captured at the second frame"
 
 
@@ -133,7 +133,7 @@ def test_frames_of_several_streams_are_answered_together(context: Context, portr
         frame = context.ledger.frames[-1]
         if number > 1:
             one_copy_each(3).check(frame)
-            assert frame.pictures == 3 and frame.calls(UP) == 3 and frame.calls(LAUNCH) == 1
+            assert frame.pictures == 3 and frame.calls(H2D) == 3 and frame.calls(LAUNCH) == 1
     for found, expected in zip(pipeline.answer(streams[::-1]), wanted[::-1], strict=True):
         assert_same(found, expected)
 

@@ -142,7 +142,7 @@ def test_a_detector_of_other_types_is_refused(context: Context) -> None:
 
 
 def test_an_array_of_another_kind_is_refused(context: Context) -> None:
-    with pytest.raises(ImageError, match="expected a picture as a uint8"):
+    with pytest.raises(ImageError, match="expected an image as a uint8"):
         open_pipeline(context)(np.zeros((10, 10, 4), np.uint8))
 
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeface.cuda.transfers import UP
+from edgeface.cuda.transfers import H2D
 from edgeface.errors import EdgefaceError
 from edgeface.gpu.analyzer import GpuAnalyzer
 from edgeface.imaging.image_io import read_image
 from edgeface.inference.result import Face, FrameResult
-from edgeface.pipeline.runner import TogetherAnalyzer, run
+from edgeface.pipeline.runner import BatchAnalyzer, run
 from edgeface.sinks.base import ContextSink
 from edgeface.sources.frame_queue import Counters, Inbox
 from edgeface.tracking.fusion import FusionOptions, TrackFuser
@@ -31,7 +31,7 @@ PIXELS = np.zeros((2, 2, 3), np.uint8)
 
 
 class Answers(ContextSink):
-    """Keeps the results of every source and tells whoever waits for one."""
+    """Keeps the results of every source and tells anyone who waits for one."""
 
     name = "answers"
 
@@ -65,7 +65,7 @@ class Answers(ContextSink):
 
 @dataclass
 class Camera:
-    """A live source of these pictures that gives the next one when the last is answered: no frame is ever dropped."""
+    """A live source of these images that gives the next one when the last is answered: no frame is ever dropped."""
 
     name: str
     pictures: Sequence[Image]
@@ -132,12 +132,12 @@ def test_every_camera_is_answered_as_if_it_were_alone() -> None:
         "nobody": [np.full((200, 200, 3), 90, np.uint8)] * 6,
     }
     with GpuAnalyzer(emulated_parts) as analyzer:
-        assert isinstance(analyzer, TogetherAnalyzer) and analyzer.together == 8
+        assert isinstance(analyzer, BatchAnalyzer) and analyzer.together == 8
         alone = {name: answered(analyzer, {name: film}, together=False) for name, film in films.items()}
         analyzer.ledger.frames.clear()
         found, tracks = answered(analyzer, films, together=True)
         shared = [frame.pictures for frame in analyzer.ledger.frames]
-        assert all(frame.calls(UP) == frame.pictures for frame in analyzer.ledger.frames)
+        assert all(frame.calls(H2D) == frame.pictures for frame in analyzer.ledger.frames)
     assert sum(shared) == 24 and max(shared) > 1, "several in one go"
     assert tracks == sum(number for _, number in alone.values()) >= 3
     for name, (wanted, _) in alone.items():
@@ -157,7 +157,7 @@ def test_a_slow_camera_is_not_starved_by_fast_ones() -> None:
             slot.put(Frame(PIXELS, None, "fast", turn))
         if turn % 7 == 0:
             slow.put(Frame(PIXELS, None, "slow", turn))
-        waited += [turn - one.frame.index for one in inbox.take_together(2) if one.frame.source == "slow"]
+        waited += [turn - one.frame.index for one in inbox.pop_batch(2) if one.frame.source == "slow"]
     assert len(waited) >= 8 and max(waited) <= 3, "six cameras, two at a time: three turns"
 
 
@@ -173,7 +173,7 @@ def test_nobody_waits_longer_than_a_round(arrivals: list[list[bool]], most: int)
         waiting = [bool(slot.waiting) for slot in slots]
         if not any(waiting):
             continue
-        served = [one.slot for one in inbox.take_together(most)]
+        served = [one.slot for one in inbox.pop_batch(most)]
         assert len(served) == len(set(served)) == min(most, sum(waiting))
         passed_over = [0 if number in served or not waiting[number] else passed_over[number] + 1 for number in range(6)]
         assert max(passed_over) < -(-6 // most)

@@ -101,7 +101,7 @@ def test_folds_choose_and_skipped_names_stay(tmp_path: Path) -> None:
 
 def test_no_picture_of_a_fold_says_which_there_are(tmp_path: Path) -> None:
     make_folder(tmp_path, "1_0_0_20170116174525125.jpg")
-    with pytest.raises(DataError, match=r"no picture of fold 0, 1 in `.*`: its 1 labelled pictures are of fold 7$"):
+    with pytest.raises(DataError, match=r"no image of fold 0, 1 in `.*`: its 1 labelled images are of fold 7$"):
         find_faces([tmp_path], folds={0, 1})
 
 
@@ -154,13 +154,13 @@ def test_unreadable_label_files(tmp_path: Path) -> None:
 def test_nothing_to_find(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a folder or a zip of labelled faces"):
         open_faces(tmp_path / "none")
-    with pytest.raises(DataError, match="found no pictures; data in FairFace's form need --labels"):
+    with pytest.raises(DataError, match="found no images; data in FairFace's form need --labels"):
         open_faces(tmp_path)
     make_folder(tmp_path, "cat.jpg")
     with pytest.raises(DataError, match=r"no UTKFace name .*: found 1 such as `cat.jpg \(1 fields"):
         find_faces([tmp_path])
     (tmp_path / "labels.csv").write_text(FAIRFACE_HEADER + "dog.jpg,0-2,Male,White\n")
-    with pytest.raises(DataError, match=r"no picture of .* has a row in .*: found 1 such as `cat.jpg"):
+    with pytest.raises(DataError, match=r"no image of .* has a row in .*: found 1 such as `cat.jpg"):
         find_faces([tmp_path], tmp_path / "labels.csv")
 
 
@@ -173,12 +173,12 @@ def test_damaged_zips(tmp_path: Path) -> None:
     whole.write_bytes(
         whole.read_bytes().replace(b"1_0_0_2017.jpgPK", b"X_0_0_2017.jpgPK").replace(b"2017.jpg1", b"2017.jpgX")
     )
-    with pytest.raises(DataError, match=r"cannot read a picture of `.*whole.zip`"):
+    with pytest.raises(DataError, match=r"cannot read an image of `.*whole.zip`"):
         list(found.read(["1_0_0_2017.jpg"]))
 
 
 def test_a_picture_that_vanished(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot read a picture of"):
+    with pytest.raises(DataError, match="cannot read an image of"):
         list(FaceSet(tmp_path, (), ()).read(["gone.jpg"]))
 
 

@@ -1,4 +1,4 @@
-"""Evaluation counts what it should: figures from known answers, misses, broken pictures, groups."""
+"""Evaluation counts what it should: figures from known answers, misses, broken images, groups."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Oracle:
 
 
 def person(folder: Path, number: int, labels: tuple[int, int, int], answer: tuple[int, int, int]) -> None:
-    """A picture named after its labels, coloured so that the oracle answers ``answer`` (age, gender, race)."""
+    """An image named after its labels, coloured so that the oracle answers ``answer`` (age, gender, race)."""
     age, gender, race = answer
     colour = np.array([age, 100 * gender, 50 * race], np.uint8)
     name = "_".join(map(str, labels))
@@ -100,17 +100,17 @@ def test_the_batch_does_not_change_the_answer(people: Path, batch: int) -> None:
 
 
 def test_broken_pictures_are_named_and_the_others_answered(people: Path) -> None:
-    (people / "9_0_0_9.jpg").write_text("no picture")
+    (people / "9_0_0_9.jpg").write_text("no image")
     result = evaluate(Oracle(), find_faces([people]), batch=1)
     assert result.to_dict()["n"] == 4
-    assert result.unreadable == ("`9_0_0_9.jpg` cannot be decoded as a picture: it holds text",)
+    assert result.unreadable == ("`9_0_0_9.jpg` cannot be decoded as an image: it holds text",)
 
 
 def test_only_broken_pictures(tmp_path: Path) -> None:
-    (tmp_path / "9_0_0_9.jpg").write_text("no picture")
-    with pytest.raises(DataError, match="no picture to evaluate on: `9_0_0_9.jpg` cannot be decoded"):
+    (tmp_path / "9_0_0_9.jpg").write_text("no image")
+    with pytest.raises(DataError, match="no image to evaluate on: `9_0_0_9.jpg` cannot be decoded"):
         evaluate(Oracle(), find_faces([tmp_path]))
-    with pytest.raises(DataError, match="no picture to evaluate on: the data are empty"):
+    with pytest.raises(DataError, match="no image to evaluate on: the data are empty"):
         evaluate(Oracle(), [])
 
 

@@ -16,7 +16,7 @@ from tests.fixtures import SIZE, tiny_spec, write_picture
 
 
 def face_in_light_pictures(image: Image) -> Faces:
-    """A detector that sees a face, filling the middle, in every picture that is not dark."""
+    """A detector that sees a face, filling the middle, in every image that is not dark."""
     if image.mean() < 50:
         return Faces.empty()
     height, width = image.shape[:2]
@@ -30,7 +30,7 @@ def people(tmp_path: Path) -> Path:
     """Three plain grey chips in two folders, their grey being the age; one broken file, one without a label."""
     for age, name in ((20, "a/20_0_1_1.png"), (60, "a/60_1_2_2.png"), (90, "b/90_1_4_3.png")):
         write_picture(tmp_path / name, np.full((50, 40, 3), age, np.uint8))
-    (tmp_path / "b" / "33_0_0_4.jpg").write_text("no picture")
+    (tmp_path / "b" / "33_0_0_4.jpg").write_text("no image")
     write_picture(tmp_path / "b" / "33_0_5.png")
     return tmp_path
 
@@ -48,7 +48,7 @@ def test_rows_belong_together(people: Path) -> None:
 
 def test_what_is_left_out_is_named(people: Path) -> None:
     crops = labelled_crops(find_faces([people / "a", people / "b"]), tiny_spec())
-    assert crops.unreadable == ("`33_0_0_4.jpg` cannot be decoded as a picture: it holds text",)
+    assert crops.unreadable == ("`33_0_0_4.jpg` cannot be decoded as an image: it holds text",)
     assert [name.split(" ")[0] for name in crops.skipped] == ["33_0_5.png"]
 
 
@@ -73,10 +73,10 @@ def test_the_batch_changes_nothing_but_the_progress(people: Path, batch: int) ->
 
 
 def test_nothing_to_work_with(tmp_path: Path) -> None:
-    (tmp_path / "9_0_0_9.jpg").write_text("no picture")
-    with pytest.raises(DataError, match="^no picture to work with: `9_0_0_9.jpg` cannot be decoded"):
+    (tmp_path / "9_0_0_9.jpg").write_text("no image")
+    with pytest.raises(DataError, match="^no image to work with: `9_0_0_9.jpg` cannot be decoded"):
         labelled_crops(find_faces([tmp_path]), tiny_spec())
-    with pytest.raises(DataError, match="^no picture to work with: the data are empty$"):
+    with pytest.raises(DataError, match="^no image to work with: the data are empty$"):
         labelled_crops([], tiny_spec())
 
 

@@ -14,7 +14,7 @@ CHIP = np.random.default_rng(0).integers(0, 256, (100, 100, 3)).astype(np.uint8)
 
 
 class Stub:
-    """Answers every picture with the same faces, placed relative to the chip inside its border."""
+    """Answers every image with the same faces, placed relative to the chip inside its border."""
 
     def __init__(self, boxes: list[list[float]], landmarks: bool = True, only_border: int | None = None) -> None:
         self.boxes, self.landmarks, self.only_border = boxes, landmarks, only_border
@@ -43,7 +43,7 @@ def test_several_borders_are_tried_until_a_face_is_found() -> None:
     assert stub.borders == [30, 0]
 
 
-@pytest.mark.parametrize("boxes", [[], [[40, 40, 55, 55]]], ids=["nobody", "somebody in the background"])
+@pytest.mark.parametrize("boxes", [[], [[40, 40, 55, 55]]], ids=["nobody", "someone in the background"])
 def test_a_miss_falls_back_to_the_centre_square(boxes: list[list[float]]) -> None:
     crop, found = chip_crop(Stub(boxes), CHIP, ALIGNMENT, 48)
     assert not found

@@ -1,4 +1,4 @@
-"""Pictures of maps: colours where they belong, captions of what is answered, nothing drawn over the crop."""
+"""Images of maps: colours where they belong, captions of what is answered, nothing drawn over the crop."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.build.build import Order, build_engine
+from edgeface.build.build import BuildRequest, build_engine
 from edgeface.calibration import draw, read_set, write_set
 from edgeface.calibration.feeds import calibration_ranges
 from edgeface.errors import ArtifactError, BackendError, EdgefaceError
@@ -52,7 +52,7 @@ def crops() -> np.ndarray:
 
 def engine(folder: Path, precision: str, **changes: object) -> Path:
     recipe = dataclasses.replace(Recipe(target="tensorrt", precision=precision, max_batch=4), **changes)
-    order = Order(shipped_model("attributes.onnx"), recipe, folder / f"{precision}.engine", gate=False)
+    order = BuildRequest(shipped_model("attributes.onnx"), recipe, folder / f"{precision}.engine", gate=False)
     return build_engine(order).path
 
 
@@ -70,7 +70,7 @@ def test_an_engine_answers_like_its_model(tmp_path: Path, crops: np.ndarray, pre
     path = engine(tmp_path, precision)
     model = shipped_model("attributes.onnx")
     check_answers(path, model, crops, precision)  # 11 crops: two whole batches of 4 and a part
-    again = Order(shipped_model("attributes.onnx"), Recipe("tensorrt", precision, 4), path, gate=False)
+    again = BuildRequest(shipped_model("attributes.onnx"), Recipe("tensorrt", precision, 4), path, gate=False)
     assert not build_engine(again).fresh
 
 
@@ -82,7 +82,7 @@ def test_an_int8_engine_answers_like_its_graph(
     model, data, calibration = shipped_model("attributes.onnx"), add_crowd(tmp_path / "crowd"), tmp_path / "set.toml"
     write_set(draw(find_faces([data]), 12, 1), calibration)
     recipe = Recipe("tensorrt", "int8", 4, calibration, "minmax")
-    built = build_engine(Order(model, recipe, tmp_path / "int8.engine", (data,), gate=False))
+    built = build_engine(BuildRequest(model, recipe, tmp_path / "int8.engine", (data,), gate=False))
     ranges = calibration_ranges(model, read_set(calibration), find_faces([data]), "minmax")
     graph = quantize(model, tmp_path / "graph.onnx", "int8", "tensorrt", ranges)
     check_answers(built.path, graph, crops, "int8")
@@ -108,7 +108,7 @@ def test_memory_of_closed_engines_is_given_back(tmp_path: Path, crops: np.ndarra
 def test_a_detector_takes_pictures_of_many_sizes(tmp_path: Path) -> None:
     model = shipped_model("detector.onnx")
     recipe = Recipe(target="tensorrt", precision="fp32", max_batch=1)
-    path = build_engine(Order(model, recipe, tmp_path / "detector.engine", gate=False)).path
+    path = build_engine(BuildRequest(model, recipe, tmp_path / "detector.engine", gate=False)).path
     with open_backend(model) as reference, open_backend(path) as candidate:
         for height, width in ((640, 640), (384, 640), (64, 96)):
             image = np.random.default_rng(height).integers(0, 256, (1, height, width, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""Decoding by the GPU's video engine: the processor's pictures, and surfaces that the pipeline reads in place.
+"""Decoding by the GPU's video engine: the processor's images, and surfaces that the pipeline reads in place.
 
 Skipped, with the reason, where there is no GPU or FFmpeg cannot use NVDEC (containers often lack libnvcuvid).
 """

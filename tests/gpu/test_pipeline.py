@@ -15,7 +15,7 @@ import pytest
 
 from edgeface.api import FaceAnalyzer
 from edgeface.bench.gpu_speed import gpu_cost
-from edgeface.build.build import Order, build_engine
+from edgeface.build.build import BuildRequest, build_engine
 from edgeface.cuda.compile import compiled
 from edgeface.cuda.context import Context, DeviceBuffer, Kernels, PinnedBuffer
 from edgeface.cuda.stream import Stream
@@ -56,7 +56,7 @@ def engines(gpu: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     paths = []
     for name, batch in (("detector", DETECTORS_BATCH), ("attributes", 32)):
         recipe = Recipe(target="tensorrt", precision="fp32", max_batch=batch)
-        order = Order(shipped_model(f"{name}.onnx"), recipe, folder / f"{name}.engine", gate=False)
+        order = BuildRequest(shipped_model(f"{name}.onnx"), recipe, folder / f"{name}.engine", gate=False)
         paths.append(build_engine(order).path)
     return paths[0], paths[1]
 
@@ -102,7 +102,7 @@ def assert_same(found: Answer, wanted: Answer) -> None:
 
 
 def pictures() -> list[np.ndarray]:
-    """Portraits, a crowd for several rounds, odd sizes, and nobody."""
+    """Portraits, a crowd for several rounds, odd sizes, and no one."""
     every = [np.ascontiguousarray(image) for image in portraits().values()]
     crowd = np.tile(every[0][::5, ::5], (5, 8, 1))
     return [*every, crowd, np.ascontiguousarray(every[1][3:-4, 1:-2]), np.full((90, 121, 3), 127, np.uint8)]

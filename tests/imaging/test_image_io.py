@@ -25,7 +25,7 @@ def gradient(height: int = 40, width: int = 60) -> Image:
 
 
 def encode(pixels: np.ndarray, suffix: str) -> bytes:
-    """Bytes of an RGB(A) or grey picture of any depth."""
+    """Bytes of an RGB(A) or grey image of any depth."""
     bgr = pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
     return cv2.imencode(suffix, np.ascontiguousarray(bgr))[1].tobytes()
 
@@ -107,9 +107,9 @@ def test_the_end_of_a_thumbnail_does_not_hide_a_cut() -> None:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (b"", r"`a.jpg` is empty \(0 bytes\), expected a picture"),
-        (b"Dear reader,\nthis is a letter.", "`a.jpg` cannot be decoded as a picture: it holds text"),
-        (b"\x00\x01\x02\x03" * 20, "its first bytes are 00 01 02 03 00 01 02 03, no known picture format"),
+        (b"", r"`a.jpg` is empty \(0 bytes\), expected an image"),
+        (b"Dear reader,\nthis is a letter.", "`a.jpg` cannot be decoded as an image: it holds text"),
+        (b"\x00\x01\x02\x03" * 20, "its first bytes are 00 01 02 03 00 01 02 03, no known image format"),
         (b"BM" + b"\x07" * 60, "its data is damaged, copy or download it again"),
     ],
 )
@@ -153,12 +153,12 @@ def test_floating_point_pixels_are_refused() -> None:
 
 
 def test_paths_that_hold_no_picture(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"no picture at `.*none\.jpg`: no such file"):
+    with pytest.raises(ImageError, match=r"no image at `.*none\.jpg`: no such file"):
         read_image(tmp_path / "none.jpg")
-    with pytest.raises(ImageError, match="is a directory, expected a picture file"):
+    with pytest.raises(ImageError, match="is a directory, expected an image file"):
         read_image(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(ImageError, match="cannot read picture .*Not a directory"):
+    with pytest.raises(ImageError, match="cannot read image .*Not a directory"):
         read_image(tmp_path / "file" / "a.jpg")
 
 
@@ -185,7 +185,7 @@ def test_listing_a_directory_sorts_pictures_and_leaves_the_rest(tmp_path: Path) 
 
 
 def test_listing_nothing_names_what_was_expected(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"no pictures in directory `.*`: expected files ending in \.bmp, \.jpeg"):
+    with pytest.raises(ImageError, match=r"no images in directory `.*`: expected files ending in \.bmp, \.jpeg"):
         list_images(tmp_path)
-    with pytest.raises(ImageError, match=r"no picture at `.*none`: no such file or directory"):
+    with pytest.raises(ImageError, match=r"no image at `.*none`: no such file or directory"):
         list_images(tmp_path / "none")

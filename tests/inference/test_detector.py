@@ -183,5 +183,5 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_picture_is_refused(image: object, found: str) -> None:
-    with pytest.raises(ImageError, match=r"expected a picture as a uint8 \[H, W, 3\] RGB array, " + found):
+    with pytest.raises(ImageError, match=r"expected an image as a uint8 \[H, W, 3\] RGB array, " + found):
         check_image(image)

@@ -40,12 +40,12 @@ class View:
 
 
 def shades(size: tuple[int, int], index: int) -> Image:
-    """A grey picture that gets lighter with every frame, and starts anew after 200."""
+    """A grey image that gets lighter with every frame, and starts again after 200."""
     return np.full((size[1], size[0], 3), 20 + index % 200, np.uint8)
 
 
 class FaultCamera:
-    """Serves whoever connects, each from its own thread; frames are numbered by the camera, not by the client."""
+    """Serves anyone who connects, each from its own thread; frames are numbered by the camera, not by the client."""
 
     def __init__(
         self, kind: str, view: View | None = None, paint: Callable[[tuple[int, int], int], Image] = shades
@@ -133,7 +133,7 @@ class FaultCamera:
         try:
             serve(client)
         except (OSError, av.FFmpegError):
-            pass  # whoever watched has gone, or we hung up
+            pass  # anyone who watched has gone, or we hung up
         finally:
             with self._lock:
                 self._clients.discard(client)

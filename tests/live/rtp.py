@@ -22,7 +22,7 @@ class RtpPacker:
         self._number = 0
 
     def pack(self, units: list[bytes], ticks: int) -> Iterator[bytes]:
-        """The packets of one picture taken at ``ticks`` of 90 kHz; the last one is marked."""
+        """The packets of one image taken at ``ticks`` of 90 kHz; the last one is marked."""
         payloads = [payload for unit in units for payload in self._payloads(unit)]
         for place, payload in enumerate(payloads):
             mark = 0x80 if place == len(payloads) - 1 else 0

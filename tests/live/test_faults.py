@@ -30,7 +30,7 @@ def camera(request: pytest.FixtureRequest) -> Iterator[FaultCamera]:
 
 @pytest.fixture
 def viewer(camera: FaultCamera) -> Iterator[Viewer]:
-    """Someone who sees the camera's pictures already."""
+    """Someone who sees the camera's images already."""
     with open_source(camera.uri, OPTIONS) as source, watching(source) as viewer:
         viewer.wait_for_more()
         yield viewer

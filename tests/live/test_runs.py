@@ -227,7 +227,7 @@ def test_another_thread_can_end_it(uri: str) -> None:
 
 
 def test_pictures_are_not_fused() -> None:
-    """Each picture of a folder may show somebody else."""
+    """Each image of a folder may show someone else."""
 
     class Stills(Pictures):
         def _frames(self) -> Iterator[Frame]:

@@ -1,4 +1,4 @@
-"""Comparing detectors: what is missed, what is extra, how far landmarks move, and pictures from anywhere."""
+"""Comparing detectors: what is missed, what is extra, how far landmarks move, and images from anywhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNTIMED = Budget(latency=False)
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Ten pictures with two faces each, and one without."""
+    """Ten images with two faces each, and one without."""
     folder = tmp_path / "pictures"
     for number in range(10):
         write_picture(folder / f"{number}.png", picture([(2, 2), (7, 5)]))
@@ -103,7 +103,7 @@ def test_latency_of_detectors(tiny_detector: Path, pictures: Path, perturb: Pert
 
 def test_nothing_to_judge_by(tiny_detector: Path, tiny_model: Path, tmp_path: Path) -> None:
     write_picture(tmp_path / "empty" / "none.png", picture([]))
-    with pytest.raises(DataError, match="finds no face in 1 pictures, so nothing can be judged"):
+    with pytest.raises(DataError, match="finds no face in 1 images, so nothing can be judged"):
         compared(tiny_detector, tiny_detector, tmp_path / "empty")
     with pytest.raises(ArtifactError, match="is no face detector"):
         compared(tiny_detector, tiny_model, tmp_path / "empty")
@@ -135,7 +135,7 @@ def test_zips_that_hold_no_pictures(tmp_path: Path) -> None:
     (tmp_path / "broken.zip").write_bytes(b"x")
     with zipfile.ZipFile(tmp_path / "empty.zip", "w") as archive:
         archive.writestr("readme.txt", b"text")
-    with pytest.raises(DataError, match="cannot read `.*broken.zip`: expected a zip of pictures"):
+    with pytest.raises(DataError, match="cannot read `.*broken.zip`: expected a zip of images"):
         Pictures([tmp_path / "broken.zip"])
-    with pytest.raises(DataError, match="no picture in `.*empty.zip`"):
+    with pytest.raises(DataError, match="no image in `.*empty.zip`"):
         Pictures([tmp_path / "empty.zip"])

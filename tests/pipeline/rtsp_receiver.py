@@ -96,7 +96,7 @@ class RtspReceiver:
 
 
 class _Decoder:
-    """RTP packets to pictures."""
+    """RTP packets to images."""
 
     def __init__(self) -> None:
         self._codec: Any = av.CodecContext.create("h264", "r")

@@ -116,7 +116,7 @@ def test_a_video_that_breaks_off_is_answered_so_far(analyzer: FaceAnalyzer, tmp_
 def test_one_bad_picture_among_many_is_reported_and_the_others_answered(analyzer: FaceAnalyzer, tmp_path: Path) -> None:
     for name in ("a.png", "c.png"):
         write_picture(tmp_path / "in" / name)
-    (tmp_path / "in" / "b.jpg").write_text("no picture")
+    (tmp_path / "in" / "b.jpg").write_text("no image")
     with open_source(tmp_path / "in") as source:
         summary = run(source, analyzer, sinks=[open_sink(tmp_path / "a.jsonl")])
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]

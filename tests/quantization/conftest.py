@@ -1,4 +1,4 @@
-"""The shipped networks with the ranges of a few pictures, and small graphs for single rules."""
+"""The shipped networks with the ranges of a few images, and small graphs for single rules."""
 
 from __future__ import annotations
 

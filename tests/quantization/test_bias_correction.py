@@ -31,7 +31,7 @@ def test_means_are_those_of_each_channel(residual: Path, feeds: list[Feed]) -> N
 
 @given(st.sampled_from([(1, 4, 6), (2, 4, 6), (4, 4, 4)]), st.integers(0, 1000))
 def test_the_shift_is_that_of_a_convolution(sizes: tuple[int, int, int], seed: int) -> None:
-    """A picture that is constant in each channel: the error of the weights moves every output by the same."""
+    """An image that is constant in each channel: the error of the weights moves every output by the same."""
     groups, inputs, outputs = sizes
     random = np.random.default_rng(seed)
     error = random.normal(size=(outputs, inputs // groups, 3, 3)).astype(np.float32)

@@ -12,7 +12,7 @@ from edgeface.quantization.quantize import quantize
 from edgeface.quantization.ranges import Ranges
 from edgeface.runtime.open import open_backend
 from edgeface.spec.model import MODEL_KEY, DetectorSpec, PrecisionSpec
-from edgeface.spec.precision import flavour_of, made_for_another, needs_simulation, precision_in, resolve_target
+from edgeface.spec.precision import made_for_another, needs_simulation, precision_in, quant_scheme_of, resolve_target
 from tests.fixtures import tiny_spec, write_tiny_model
 
 Processor = Callable[..., None]
@@ -33,10 +33,10 @@ def test_auto_looks_at_the_processor(processor: Processor) -> None:
 
 def test_unsigned_products_cannot_overflow_sixteen_bits() -> None:
     """The kernels without VNNI add two products of 8-bit numbers in 16 bits."""
-    x86 = flavour_of("cpu-x86")
+    x86 = quant_scheme_of("cpu-x86")
     assert x86.activation == "uint8"
     assert 2 * 255 * x86.weight_max < 2**15
-    assert flavour_of("tensorrt").symmetric
+    assert quant_scheme_of("tensorrt").symmetric
 
 
 @pytest.mark.parametrize(

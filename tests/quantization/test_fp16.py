@@ -42,7 +42,7 @@ def test_attributes_agree_within_a_hair(attributes: Path, crops: np.ndarray, tmp
 
 
 def test_shapes_and_masks_are_not_cast(tmp_path: Path, feeds: list[Feed]) -> None:
-    """Channels are shuffled to a shape computed at run time, and half of the values is taken by a mask."""
+    """Channels are shuffled to a shape computed at runtime, and half of the values is taken by a mask."""
     graph = Graph().conv("pixels", "stem", inputs=3, gain=0.01).node("Shape", ["stem"], "size", start=0, end=1)
     rest = graph.constant("rest", np.array([2, 2, 16, 16], np.int64))
     graph.node("Concat", ["size", rest], "groups", axis=0).node("Reshape", ["stem", "groups"], "split")

@@ -130,7 +130,7 @@ def test_missing_zero_points_and_computed_scales(residual: Path, feeds: list[Fee
     pair.input[1] = "computed"
     found = {(finding.rule, finding.node): finding.sentence for finding in lint(model)}
     assert "no constant zero-point" in found["zero-point", "dw1"]
-    assert found["scale", "q1"] == "the scale is computed at run time, expected a constant"
+    assert found["scale", "q1"] == "the scale is computed at runtime, expected a constant"
 
 
 def test_a_scale_a_channel_is_for_weights_only(residual: Path, feeds: list[Feed], tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ from edgeface.errors import ConfigError
 from edgeface.quantization.canonicalise import prepare
 from edgeface.quantization.graph import GraphIndex, read_float_model
 from edgeface.quantization.placement import Plan, plan, quantisable_layers
-from edgeface.spec.precision import flavour_of
+from edgeface.spec.precision import quant_scheme_of
 from tests.quantization.conftest import Graph
 
 
 def placed(path: Path, target: str, keep: tuple[str, ...] = ()) -> Plan:
     model = read_float_model(path)
     prepare(model)
-    return plan(GraphIndex(model), flavour_of(target), keep)
+    return plan(GraphIndex(model), quant_scheme_of(target), keep)
 
 
 def test_heads_stay_in_float(attributes: Path, detector: Path, residual: Path) -> None:

@@ -18,7 +18,7 @@ from edgeface.runtime.base import Feed
 from edgeface.runtime.open import open_backend
 from edgeface.spec.metadata import model_spec
 from edgeface.spec.model import ModelSpec, PrecisionSpec
-from edgeface.spec.precision import flavour_of
+from edgeface.spec.precision import quant_scheme_of
 from tests.fixtures import convolutions, tiny_spec, write_tiny_model
 from tests.quantization.conftest import Graph
 
@@ -264,7 +264,7 @@ def test_batch_norm_is_folded_first(tmp_path: Path, feeds: list[Feed]) -> None:
 @given(st.floats(-1e4, 1e4, width=32), st.floats(-1e4, 1e4, width=32), st.sampled_from(TARGETS), st.floats(0, 1))
 def test_every_value_of_the_range_fits(a: float, b: float, target: str, where: float) -> None:
     """Quantised and back, a value inside the range is off by half a step at most, and zero is exact."""
-    flavour = flavour_of(target)
+    flavour = quant_scheme_of(target)
     low, high = min(a, b), max(a, b)
     scale, zero = activation_scale(low, high, flavour)
     lowest, highest = (0, 255) if flavour.activation == "uint8" else (-128, 127)

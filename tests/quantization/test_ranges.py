@@ -99,7 +99,7 @@ def test_the_cache_lies_where_the_user_wants_it(monkeypatch: pytest.MonkeyPatch,
 def test_what_cannot_be_calibrated(residual: Path, feeds: list[Feed], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no calibration method `max`: expected one of minmax, entropy, percentile"):
         activation_ranges(residual, feeds, "max", "s")
-    with pytest.raises(ConfigError, match="no calibration picture: ranges need at least one"):
+    with pytest.raises(ConfigError, match="no calibration image: ranges need at least one"):
         activation_ranges(residual, [], "minmax", "s", tmp_path)
     assert METHODS == ("minmax", "entropy", "percentile")
 

@@ -126,15 +126,15 @@ def test_a_bad_range_is_found_on_the_real_network(
         with open_backend(path, 1, simulate=True) as backend:
             return float(np.abs(backend.infer({"crops": crops})["age"] - expected).mean())
 
-    budget = judge_of(attributes, spoilt, judge) / 3
-    assert judge_of(attributes, attribute_ranges, judge) < budget
+    budget = evaluator_of(attributes, spoilt, judge) / 3
+    assert evaluator_of(attributes, attribute_ranges, judge) < budget
     result = search(attributes, spoilt, judge, budget, "tensorrt", max_layers=3)
     assert result.held
     assert next(iter(result.sensitivity)) == first
     assert result.keep_float == (first,)
 
 
-def judge_of(model: Path, ranges: Ranges, judge: object) -> float:
+def evaluator_of(model: Path, ranges: Ranges, judge: object) -> float:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:

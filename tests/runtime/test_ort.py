@@ -114,5 +114,5 @@ def test_without_onnxruntime_the_package_is_named(tiny_model: Path, monkeypatch:
 
 
 def test_other_suffixes_have_no_run_time() -> None:
-    with pytest.raises(BackendError, match=r"no run time for `a\.bin`: expected .* ending in \.onnx, found `\.bin`"):
+    with pytest.raises(BackendError, match=r"no runtime for `a\.bin`: expected .* ending in \.onnx, found `\.bin`"):
         open_backend("a.bin")

@@ -1,4 +1,4 @@
-"""The page of ``http://``: pictures and events over real sockets, in a real Chromium, with viewers that misbehave."""
+"""The page of ``http://``: images and events over real sockets, in a real Chromium, with viewers that misbehave."""
 
 from __future__ import annotations
 
@@ -172,4 +172,4 @@ def test_the_page_plays_in_chromium(tmp_path: Path) -> None:
         table = page.value("document.querySelector('table').innerText")
         assert "34 ± 6" in table and "female 97 %" in table and "White 92 %" in table
         shot = decode_image(page.screenshot(tmp_path / "page.png").read_bytes())
-        assert (abs(shot.astype(int) - 160).max(axis=2) < 6).mean() > 0.05, "the picture of cam 2 is on the screen"
+        assert (abs(shot.astype(int) - 160).max(axis=2) < 6).mean() > 0.05, "the image of cam 2 is on the screen"

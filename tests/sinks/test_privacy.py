@@ -236,7 +236,7 @@ class Tap:
 
 
 TELLING = (b"track", b"box", b"landmarks", b'"faces"', b"\xff\xd8\xff", b"JFIF", b"score", b"34.0", b"race", b"White")
-"""What would be about a single person or a picture; tracks have numbers that occur in nothing else."""
+"""What would be about a single person or an image; tracks have numbers that occur in nothing else."""
 
 
 def run_privately(uri: str) -> None:

@@ -14,7 +14,7 @@ from edgeface.sinks import reconnecting as sink_live
 from edgeface.sinks.display import has_windows
 from edgeface.sinks.open import open_sink
 from edgeface.sinks.queue import BoundedSink
-from edgeface.sinks.sink_uri import Given, redacted
+from edgeface.sinks.sink_uri import SinkUri, redacted
 from edgeface.types import Image
 from tests.pipeline.clips import moving, result
 from tests.pipeline.peers import Receiver, free_port, until
@@ -45,7 +45,7 @@ def test_secrets_are_in_no_name(address: str, told: str) -> None:
 
 
 def test_options_follow_the_hash() -> None:
-    given = Given("x://host/a?b=1#every=2.5&ca=my%20file", {"every": 1.0, "ca": "", "quality": 80})
+    given = SinkUri("x://host/a?b=1#every=2.5&ca=my%20file", {"every": 1.0, "ca": "", "quality": 80})
     assert (given.address, given.number("every", 0, 10), given.number("quality", 1, 100)) == ("x://host/a?b=1", 2.5, 80)
     assert given.text("ca") == "my file"
 

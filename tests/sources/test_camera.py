@@ -25,7 +25,7 @@ time.sleep({silence})
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, frames: int, silence: float) -> None:
-    """Put a ``gst-launch-1.0`` first on the path that writes raw pictures, is silent, and ends."""
+    """Put a ``gst-launch-1.0`` first on the path that writes raw images, is silent, and ends."""
     program = folder / "gst-launch-1.0"
     program.write_text(GSTREAMER.format(python=sys.executable, frames=frames, silence=silence))
     program.chmod(0o755)

@@ -29,13 +29,13 @@ def test_a_picture_is_one_frame_without_a_time(tmp_path: Path) -> None:
 def test_a_directory_is_read_by_name_and_a_bad_picture_is_reported(tmp_path: Path) -> None:
     for name in ("c.png", "a.png"):
         write_picture(tmp_path / name)
-    (tmp_path / "b.jpg").write_text("not a picture")
+    (tmp_path / "b.jpg").write_text("not an image")
     with open_source(tmp_path) as source:
         frames = list(source)
     assert isinstance(source, ImageSource) and source.frame_count == 3
     assert [(Path(frame.source).name, frame.index) for frame in frames] == [("a.png", 0), ("c.png", 2)]
     (problem,) = source.problems
-    assert "b.jpg` cannot be decoded as a picture: it holds text" in str(problem)
+    assert "b.jpg` cannot be decoded as an image: it holds text" in str(problem)
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.avi", "mpeg4")])
@@ -139,7 +139,7 @@ def test_what_is_no_source_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"cannot open `.*letter\.mp4` as a video: invalid data found .*; expected"):
         open_source(tmp_path / "letter.mp4")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ImageError, match="no pictures in directory"):
+    with pytest.raises(ImageError, match="no images in directory"):
         open_source(tmp_path / "empty")
 
 
@@ -184,11 +184,9 @@ def test_a_file_whose_name_looks_like_a_uri_or_a_glob_is_a_file(
 
 
 def test_an_unknown_kind_names_the_known_ones() -> None:
-    with pytest.raises(
-        SourceError, match=r"no source of the kind `gopher:`; expected a picture, .*rtsp://.*synthetic:"
-    ):
+    with pytest.raises(SourceError, match=r"no source of the kind `gopher:`; expected an image, .*rtsp://.*synthetic:"):
         open_source("gopher://old")
-    with pytest.raises(SourceError, match=r"no source at `camera`: no such file or directory; expected a picture, "):
+    with pytest.raises(SourceError, match=r"no source at `camera`: no such file or directory; expected an image, "):
         open_source("camera")
 
 

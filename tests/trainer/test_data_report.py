@@ -36,7 +36,7 @@ def picture(seed: int) -> np.ndarray:
 
 @pytest.fixture
 def config(tmp_path: Path, tiny_detector: Path) -> Config:  # noqa: F811
-    """Pictures all of their own, but for copies: a training face of a test and of a validation one."""
+    """Images all of their own, but for copies: a training face of a test and of a validation one."""
     folder = tmp_path / "people"
     folder.mkdir()
     faces = {f"{20 + fold}_{number % 2}_{fold % 5}_{stamp(fold, number)}.png": 10 * fold + number
@@ -45,7 +45,7 @@ def config(tmp_path: Path, tiny_detector: Path) -> Config:  # noqa: F811
     faces[f"116_1_0_{stamp(5, 10)}.png"] = 22  # the third of fold 2
     for name, seed in faces.items():
         cv2.imwrite(str(folder / name), np.clip(picture(seed).astype(int) + 3 * (seed in (13, 22)), 0, 255))
-    (folder / f"30_0_0_{stamp(6, 11)}.png").write_text("no picture")
+    (folder / f"30_0_0_{stamp(6, 11)}.png").write_text("no image")
     cv2.imwrite(str(folder / "39_1_20170116174525125.png"), picture(1))
     return Config(
         utkface=(str(folder),), fairface=(), detector=str(tiny_detector), cache=str(tmp_path / "cache"),
@@ -66,7 +66,7 @@ def test_what_is_wrong_is_found(config: Config, tmp_path: Path) -> None:
     assert [item["said"] for item in found["odd"]["age 100 and more"]] == ["116 y"]
     assert found["counts"]["utkface"]["fold"]["4"] == 7 and found["counts"]["utkface"]["age"]["70+"] == 1
     text = page.read_text()
-    assert text.count("data:image/jpeg") == 3 and "2 pictures nearly equal" in text
+    assert text.count("data:image/jpeg") == 3 and "2 images nearly equal" in text
     assert 'src="http' not in text and "30_0_0_" in text
 
     names = tmp_path / "report" / "near-duplicates.txt"

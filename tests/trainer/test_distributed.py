@@ -1,4 +1,4 @@
-"""Two processes train as one: the same losses and weights, every picture once an epoch, one writer."""
+"""Two processes train as one: the same losses and weights, every image once an epoch, one writer."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from trainer import train
 from trainer.data import batches as feed
 from trainer.config import load_config
 seen = []
-original = feed.Feed.batches
+original = feed.BatchLoader.batches
 def spied(self, rows):
     seen.append(np.asarray(rows).ravel().tolist())
     return original(self, rows)
-feed.Feed.batches = spied
+feed.BatchLoader.batches = spied
 train.fit(load_config(sys.argv[1]))
 open(f"{sys.argv[1]}.{os.environ.get('RANK', '0')}.json", "w").write(json.dumps(seen))
 """
@@ -84,7 +84,7 @@ def test_two_processes_train_as_one(tmp_path: Path, tiny_detector: Path) -> None
     first, second = start(double, tmp_path / "two.toml", 2)
     for whole, left, right in zip(alone, first, second):
         assert not set(left) & set(right) and sorted(left + right) == sorted(whole)
-        assert len(set(whole)) == len(whole), "each picture once an epoch"
+        assert len(set(whole)) == len(whole), "each image once an epoch"
 
     one, two = (
         [json.loads(line) for line in (Path(config.out) / "metrics.jsonl").read_text().splitlines()]
@@ -104,11 +104,11 @@ def test_a_batch_is_shared_evenly() -> None:
     parts = [rows[Group(rank, 3, CPU).part(12)] for rank in range(3)]
     assert np.array_equal(np.concatenate(parts), rows)
     for batch in (10, 3):
-        with pytest.raises(ConfigError, match="`batch`: expected a multiple of the 3 processes, two pictures each"):
+        with pytest.raises(ConfigError, match="`batch`: expected a multiple of the 3 processes, two images each"):
             Group(0, 3, CPU).part(batch)
 
 
 def test_one_process_needs_no_messages() -> None:
     group, value = Group(0, 1, CPU), torch.ones(3)
-    assert group.leads and group.mean(value) is value
-    assert group.first(lambda: 4) == group.told(lambda: 4) == 4
+    assert group.is_main and group.mean(value) is value
+    assert group.rank0_first(lambda: 4) == group.broadcast_from_rank0(lambda: 4) == 4

@@ -146,5 +146,5 @@ def test_pictures_are_explained_face_by_face(tmp_path: Path, checkpoint: Path) -
 def test_maps_do_not_overwrite_each_other(tmp_path: Path, checkpoint: Path) -> None:
     for folder in ("one", "two"):
         write_picture(tmp_path / folder / "a.png")
-    with pytest.raises(ConfigError, match="two of the pictures share a name"):
+    with pytest.raises(ConfigError, match="two of the images share a name"):
         explain_pictures(checkpoint, [tmp_path / "one", tmp_path / "two"], tmp_path / "out")

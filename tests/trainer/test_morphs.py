@@ -1,4 +1,4 @@
-"""Pictures between two faces: of one fold and of about one age, unlabelled, the same for the same seed."""
+"""Images between two faces: of one fold and of about one age, unlabelled, the same for the same seed."""
 
 from __future__ import annotations
 

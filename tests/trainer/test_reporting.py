@@ -1,4 +1,4 @@
-"""Reports: whole, self-contained, two models side by side, and nothing in them that nobody measured."""
+"""Reports: whole, self-contained, two models side by side, and nothing in them that no one measured."""
 
 from __future__ import annotations
 

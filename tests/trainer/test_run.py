@@ -173,7 +173,7 @@ def test_a_recipe_that_cannot_be_built_fails_before_any_picture_is_read(smoke: C
 
 
 def test_too_few_pictures_for_a_batch(smoke: Config) -> None:
-    with pytest.raises(DataError, match=r"\d+ training pictures do not fill a batch of 500"):
+    with pytest.raises(DataError, match=r"\d+ training images do not fill a batch of 500"):
         train.fit(dataclasses.replace(smoke, batch=500))
 
 

@@ -1,4 +1,4 @@
-"""Weights averaged between two runs, on real little networks and pictures made here."""
+"""Weights averaged between two runs, on real little networks and images made here."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_weights_lie_between_and_statistics_are_measured(config: Config, tmp_pat
     nets = [load_net(path)[0].state_dict() for path in (first, second, tmp_path / "mean.pt")]
     for name in ("body.0.0.weight", "pool.conv.weight", "race.bias"):
         torch.testing.assert_close(nets[2][name], 0.75 * nets[0][name] + 0.25 * nets[1][name])
-    assert torch.equal(nets[2]["embedding.weight"], nets[0]["embedding.weight"]), "it answers nobody, so it stays"
+    assert torch.equal(nets[2]["embedding.weight"], nets[0]["embedding.weight"]), "it answers no one, so it stays"
     mean, variance = nets[2]["body.0.1.running_mean"], nets[2]["body.0.1.running_var"]
     assert mean.abs().max() > 0.1 and (variance - 1).abs().max() > 0.1, "fresh networks had 0 and 1"
 

@@ -31,7 +31,7 @@ _LUMA = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601
 class Augment:
     """uint8 crops ``[N, S, S, C]`` → uint8 of the same shape and device.
 
-    The first three channels are RGB. Further ones are masks: they move with the picture and keep their values. In the
+    The first three channels are RGB. Further ones are masks: they move with the image and keep their values. In the
     ``cooldown`` crops are only flipped and moved a little.
     """
 

@@ -26,8 +26,8 @@ Data = Annotated[list[Path], _DATA]
 OptionalData = Annotated[list[Path] | None, _DATA]
 Labels = Annotated[Path | None, typer.Option(metavar="CSV", help="FairFace's label file for all of --data.")]
 Folds = Annotated[str, typer.Option(metavar="F", help="Folds to judge on: 1 or 0,1 or 2-9, or all.")]
-Crops = Annotated[bool, typer.Option("--crops", help="No detector: the centre square of each picture is the crop.")]
-Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Only N pictures a data set, evenly spread.")]
+Crops = Annotated[bool, typer.Option("--crops", help="No detector: the centre square of each image is the crop.")]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Only N images a data set, evenly spread.")]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where checkpoints run.")]
 Json = Annotated[Path | None, typer.Option(metavar="FILE", help="Write all figures as JSON; - for stdout.")]
 
@@ -105,7 +105,7 @@ def calibrate(
     fewest years. What is exported from it then answers calibrated. Prints the calibration and, of a fit, the figures
     before and after as JSON.
     """
-    from edgeface.common.console import say_json
+    from edgeface.common.console import echo_json
     from edgeface.evaluation import datasets
     from trainer.evaluation.evaluation_data import find_sets
     from trainer.evaluation.recalibrate import adjust_calibration, recalibrate, take_calibration
@@ -115,11 +115,11 @@ def calibrate(
     out = out or checkpoint
     sets = find_sets(data, labels, datasets.parse_folds(folds), limit) if data else []
     if like is None:
-        say_json(recalibrate(checkpoint, sets, _finder(crops, detector), race_floor, out, device))
+        echo_json(recalibrate(checkpoint, sets, _finder(crops, detector), race_floor, out, device))
     elif sets:
-        say_json(adjust_calibration(checkpoint, like, sets, _finder(crops, detector), out, device))
+        echo_json(adjust_calibration(checkpoint, like, sets, _finder(crops, detector), out, device))
     else:
-        say_json(take_calibration(checkpoint, like, out))
+        echo_json(take_calibration(checkpoint, like, out))
 
 
 def _judged(
@@ -157,14 +157,14 @@ def _judged(
 
 
 def _on_set(models: dict[str, Any], item: JudgedSet, finder: Detector | None, robust: int) -> dict[str, Any]:
-    from edgeface.common.console import note, progress
+    from edgeface.common.console import log_line, progress
     from trainer.evaluation.judge import judge
 
     results = {}
     for name, model in models.items():
         with progress(f"crops of {item.name}") as advance:
             cut = item.crops(model.spec, finder, advance)
-        note(f"judging {name} on {len(cut)} faces of {item.name}")
+        log_line(f"judging {name} on {len(cut)} faces of {item.name}")
         results[name] = judge(model, cut, robust)
     return results
 

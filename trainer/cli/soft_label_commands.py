@@ -10,7 +10,7 @@ import typer
 from edgeface.errors import ConfigError
 from trainer.config import load_config
 
-Recipe = Annotated[Path, typer.Argument(metavar="RECIPE", help="TOML recipe whose pictures are meant.")]
+Recipe = Annotated[Path, typer.Argument(metavar="RECIPE", help="TOML recipe whose images are meant.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; repeatable.")]
 Out = Annotated[Path, typer.Option("--output", "-o", metavar="FILE.safetensors", help="The file to write.")]
 
@@ -19,13 +19,13 @@ def morphs(
     recipe: Recipe,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for morphs.zip and morphs.csv.")],
     settings: Set = None,
-    count: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures to make.")] = 10000,
+    count: Annotated[int, typer.Option(min=1, metavar="N", help="Images to make.")] = 10000,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the pairs and of how they are joined.")] = 0,
     even_ages: Annotated[
         bool, typer.Option("--even-ages", help="As many of each age interval; else as they are.")
     ] = False,
 ) -> None:
-    """Make unlabelled faces between a recipe's training faces: more pictures for soft labels."""
+    """Make unlabelled faces between a recipe's training faces: more images for soft labels."""
     from edgeface.common.console import progress
     from trainer.data.morphs import write_morphs
 
@@ -46,19 +46,19 @@ def embed(
     scale: Annotated[float, typer.Option(help="And then multiplied by.")] = 1.0,
     layer: Annotated[str | None, typer.Option(metavar="NAME", help="Output of --onnx; default its first.")] = None,
     crops: Annotated[
-        bool, typer.Option("--crops", help="Aligned crops as the recipe cuts them, not whole pictures.")
+        bool, typer.Option("--crops", help="Aligned crops as the recipe cuts them, not whole images.")
     ] = False,
-    mirror: Annotated[bool, typer.Option("--mirror", help="The pictures mirrored left to right.")] = False,
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures at once; some networks take only 1.")] = 16,
+    mirror: Annotated[bool, typer.Option("--mirror", help="The images mirrored left to right.")] = False,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Images at once; some networks take only 1.")] = 16,
 ) -> None:
-    """Embed a recipe's pictures with a network that others trained."""
+    """Embed a recipe's images with a network that others trained."""
     from edgeface.common.console import progress
     from trainer.soft_labels.embed import dlib_embedding, onnx_embedding, write_embeddings
 
     if dlib == (onnx is not None):
         raise ConfigError("embed: expected either --onnx FILE or --dlib")
     if dlib and crops:
-        raise ConfigError("embed: --crops is for --onnx; dlib cuts whole pictures by its own landmarks")
+        raise ConfigError("embed: --crops is for --onnx; dlib cuts whole images by its own landmarks")
     config = load_config(recipe, settings or ())
     network = dlib_embedding() if onnx is None else onnx_embedding(onnx, side, mean, scale, layer)
     with progress("embedding") as advance:
@@ -76,13 +76,13 @@ def probe(
     mirrored: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="What `embed --mirror` wrote, one for each of EMBEDDINGS.")
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Passes over the pictures.")] = 20,
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Passes over the images.")] = 20,
     members: Annotated[int, typer.Option(min=1, metavar="N", help="Probes whose answers are averaged.")] = 2,
 ) -> None:
     """Train small heads on embeddings, cross-fitted by fold, and write what they say as soft labels for `fit`."""
-    from edgeface.common.console import note
+    from edgeface.common.console import log_line
     from trainer.soft_labels.probe import Learning, write_soft_labels
 
     learning = Learning(epochs=epochs, members=members)
     config = load_config(recipe, settings or ())
-    typer.echo(write_soft_labels(config, embeddings, out, width, note, mirrored or (), learning))
+    typer.echo(write_soft_labels(config, embeddings, out, width, log_line, mirrored or (), learning))

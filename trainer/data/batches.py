@@ -27,8 +27,8 @@ class Batch(NamedTuple):
     targets: Targets
 
 
-class Feed:
-    """Batches of ``samples`` on ``device``; only ``rows`` (the training pictures) will be asked for."""
+class BatchLoader:
+    """Batches of ``samples`` on ``device``; only ``rows`` (the training images) will be asked for."""
 
     def __init__(self, samples: Samples, rows: NDArray[np.int64], device: torch.device):
         self.samples, self.device = samples, device

@@ -1,7 +1,7 @@
-"""Training crops: every picture is decoded and detected once, its aligned crop kept in a cache on disk.
+"""Training crops: every image is decoded and detected once, its aligned crop kept in a cache on disk.
 
 A cache entry belongs to one folder or zip. Its name holds a hash of everything the crops depend on (the data, the
-detector's bytes, alignment and size), so a change of any of them cuts anew. Crops are memory-mapped: a run starts at
+detector's bytes, alignment and size), so a change of any of them cuts again. Crops are memory-mapped: a run starts at
 once, several processes share the pages, and a data set may be larger than memory.
 """
 
@@ -32,7 +32,7 @@ _FORMAT = 1
 """Part of the key; raised whenever this file cuts or stores differently."""
 
 Progress = Callable[[int], None]
-"""Called with the number of pictures done since the last call."""
+"""Called with the number of images done since the last call."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Cut:
 class Crops:
     """Crops of one set, one row per face of the set: ``pixels`` uint8 ``[N, S, S, 3]`` RGB, a memory map.
 
-    ``found`` bool ``[N]``: the detector found the face (else: centre square); ``readable`` bool ``[N]``: the picture
+    ``found`` bool ``[N]``: the detector found the face (else: centre square); ``readable`` bool ``[N]``: the image
     could be decoded (else: zeros). ``path``: the file of ``pixels``.
     """
 

@@ -1,9 +1,9 @@
-"""CSV manifests: any labelled pictures as a data set, with labels that may be unknown or, for ages, an interval.
+"""CSV manifests: any labelled images as a data set, with labels that may be unknown or, for ages, an interval.
 
-``path,age,gender,race[,fold]``, one picture a line; the columns after ``path`` may be missing or empty (unknown).
+``path,age,gender,race[,fold]``, one image a line; the columns after ``path`` may be missing or empty (unknown).
 ``path`` is relative to the manifest's folder and may lead into a zip (``faces.zip/a/1.jpg``). ``age`` is a number, an
 interval (``20-29``) or open (``70+``); ``gender`` and ``race`` are a class's name or number. Without a ``fold`` column
-a picture's fold is ``datasets.fold_of(path without its ending)``.
+an image's fold is ``datasets.fold_of(path without its ending)``.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class IntervalFace(LabelledFace):
 
 
 def open_manifest(path: str | os.PathLike[str]) -> list[FaceSet]:
-    """The labelled pictures of a manifest, one set for its folder and one for each zip that it names.
+    """The labelled images of a manifest, one set for its folder and one for each zip that it names.
 
-    Pictures that are not there are skipped by name. Raises ``DataError`` for a line that cannot be understood, naming
-    it, and where no picture is left.
+    Images that are not there are skipped by name. Raises ``DataError`` for a line that cannot be understood, naming
+    it, and where no image is left.
     """
     path = Path(path)
     homes: dict[Path, list[tuple[str, LabelledFace]]] = {}
@@ -50,7 +50,7 @@ def open_manifest(path: str | os.PathLike[str]) -> list[FaceSet]:
     sets = [_face_set(home, faces) for home, faces in homes.items()]
     if not any(item.faces for item in sets):
         skipped = [name for item in sets for name in item.skipped]
-        raise DataError(f"manifest `{path}`: no picture found, {len(skipped)} missing such as {skipped[:1]}")
+        raise DataError(f"manifest `{path}`: no image found, {len(skipped)} missing such as {skipped[:1]}")
     return sets
 
 
@@ -61,12 +61,12 @@ def _face_set(home: Path, faces: Sequence[tuple[str, LabelledFace]]) -> FaceSet:
             with zipfile.ZipFile(home) as archive:
                 there = set(archive.namelist())
         except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(f"cannot read `{home}`: expected a zip of pictures ({error})") from error
+            raise DataError(f"cannot read `{home}`: expected a zip of images ({error})") from error
         found = [(name, face, face.name in there) for name, face in faces]
     else:
         found = [(name, face, (home / face.name).is_file()) for name, face in faces]
     kept = tuple(sorted((face for _, face, is_there in found if is_there), key=lambda face: face.name))
-    return FaceSet(home, kept, tuple(f"{name} (no such picture)" for name, _, is_there in found if not is_there))
+    return FaceSet(home, kept, tuple(f"{name} (no such image)" for name, _, is_there in found if not is_there))
 
 
 def _rows(path: Path) -> Iterator[tuple[str, LabelledFace]]:

@@ -1,9 +1,9 @@
-"""Faces between faces: two aligned faces joined across a soft border, as more pictures to learn soft labels from.
+"""Faces between faces: two aligned faces joined across a soft border, as more images to learn soft labels from.
 
-Who learns what another network says of a picture needs no label, only pictures, and pictures mixed of the few there
+Who learns what another network says of an image needs no label, only images, and images mixed of the few there
 are make the answers hold on new ones too (Beyer et al., "Knowledge distillation: a good teacher is patient and
-consistent", CVPR 2022). Soft labels come from networks that cannot be asked anew for every mixed crop of a batch, as
-``teachers`` can; so these are mixed once, as pictures, and go through ``embed`` and ``probe`` like all others. Both
+consistent", CVPR 2022). Soft labels come from networks that cannot be asked again for every mixed crop of a batch, as
+``teachers`` can; so these are mixed once, as images, and go through ``embed`` and ``probe`` like all others. Both
 faces are of one fold: heads that never saw it answer the pair as well.
 """
 
@@ -39,13 +39,13 @@ _OFF_CENTRE = 0.12
 _JPEG_QUALITY = 92
 
 Progress = Callable[[int, int], None]
-"""Called with the number of pictures done and of all."""
+"""Called with the number of images done and of all."""
 
 
 def write_morphs(
     config: Config, count: int, out: Path, progress: Progress, seed: int = 0, even_ages: bool = False
 ) -> Path:
-    """Write ``count`` pictures, JPEG ``SIDE`` px, of the recipe's training pictures into ``out``; returns the manifest.
+    """Write ``count`` images, JPEG ``SIDE`` px, of the recipe's training images into ``out``; returns the manifest.
 
     The manifest (``trainer.data.manifest``) has their folds and no labels. The same seed and data give the same files,
     and

@@ -25,7 +25,7 @@ from trainer.objective.losses import Targets
 
 SOURCES = ("utkface", "fairface", "manifest")
 NO_FOLD = -1
-"""Fold of training pictures that the recipe excludes: they are in no split."""
+"""Fold of training images that the recipe excludes: they are in no split."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Samples:
 
     ``low`` and ``high``: the age interval's first and last year, -1 where the age is known or nothing is. ``source``:
     its place in ``SOURCES``. ``found``: its crop was cut with the detector's landmarks, not as a centre square.
-    ``name``: the picture's path inside its folder or zip.
+    ``name``: the image's path inside its folder or zip.
     ``masks`` uint8 ``[N, S, S]``, 255 where the face is, of recipes with a decoder. ``soft``: of ``SoftLabels.of``.
     """
 
@@ -73,7 +73,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Loaded:
-    """All samples of a recipe, and how many pictures each source had to leave out or cut without a found face."""
+    """All samples of a recipe, and how many images each source had to leave out or cut without a found face."""
 
     samples: Samples
     skipped: dict[str, list[str]]
@@ -83,7 +83,7 @@ class Loaded:
 
 
 def face_sets(config: Config, folds: Iterable[int] | None = None) -> dict[str, list[FaceSet]]:
-    """The labelled pictures of each source, thinned to ``limit``.
+    """The labelled images of each source, thinned to ``limit``.
 
     Raises ``DataError`` where a source has none of ``folds`` (default: the recipe's training and validation folds).
     """
@@ -98,12 +98,12 @@ def face_sets(config: Config, folds: Iterable[int] | None = None) -> dict[str, l
             whole = find_faces(paths, config.fairface_labels if source == "fairface" else None)
         found[source] = _thinned(whole, config.limit)
         if not any(in_folds(item.faces, wanted) for item in found[source]):
-            raise DataError(f"{source}: no picture of fold {', '.join(map(str, sorted(wanted)))} in {', '.join(paths)}")
+            raise DataError(f"{source}: no image of fold {', '.join(map(str, sorted(wanted)))} in {', '.join(paths)}")
     return found
 
 
 def load_samples(config: Config, progress: Progress = lambda _: None) -> Loaded:
-    """Crops and labels of every picture of a recipe, cut with its detector or taken from the cache."""
+    """Crops and labels of every image of a recipe, cut with its detector or taken from the cache."""
     cut, cache, threads = cut_of(config), Path(config.cache), config.threads or os.cpu_count() or 1
     labels: list[Samples] = []
     crops: list[Crops] = []
@@ -129,32 +129,32 @@ def cut_of(config: Config) -> Cut:
     if not path.is_file():
         raise DataError(f"no detector at `{path}`: crops are cut with its landmarks; name one with --set detector=FILE")
 
-    def detector() -> FaceDetector:  # the cache's key knows no run time
+    def detector() -> FaceDetector:  # the cache's key knows no runtime
         return FaceDetector(path, threads=1, runtime=REFERENCE_RUNTIME)
 
     return Cut(detector, sha256_file(path), config.alignment, config.input_size)
 
 
 def read_names(path: str | os.PathLike[str]) -> frozenset[str]:
-    """Picture names from a text file, one a line, as ``bare_name`` has them or with fewer folders.
+    """Image names from a text file, one a line, as ``bare_name`` has them or with fewer folders.
 
     Empty lines and what follows a ``#`` do not count. Raises ``DataError`` where it cannot be read.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read `{path}`, the names of pictures to leave out: {error}") from error
+        raise DataError(f"cannot read `{path}`, the names of images to leave out: {error}") from error
     return frozenset(bare_name(name) for line in lines if (name := line.partition("#")[0].strip()))
 
 
 def bare_name(name: str) -> str:
-    """A picture's path without its endings: copies of a data set in other formats keep it."""
+    """An image's path without its endings: copies of a data set in other formats keep it."""
     folder, slash, last = name.rpartition("/")
     return folder + slash + last.partition(".")[0]
 
 
 def _labels(faces: FaceSet, crops: Crops, source: int) -> Samples:
-    """The labels of one set's readable pictures; their pixels come with all others'."""
+    """The labels of one set's readable images; their pixels come with all others'."""
     rows = [face for face, readable in zip(faces.faces, crops.readable) if readable]
     ends = np.array([_ends(face) for face in rows], np.int64).reshape(-1, 2)
     return Samples(
@@ -195,7 +195,7 @@ def _joined(labels: Sequence[Samples], crops: Sequence[Crops], config: Config, t
 
 
 def _without(samples: Samples, config: Config) -> tuple[Samples, int]:
-    """The samples, training pictures that the recipe excludes being in no fold any more, and how many these are."""
+    """The samples, training images that the recipe excludes being in no fold any more, and how many these are."""
     if not config.exclude:
         return samples, 0
     names = read_names(config.exclude)
@@ -211,7 +211,7 @@ def _ends_of(path: str) -> list[str]:
 
 
 def _thinned(sets: Sequence[FaceSet], limit: int) -> list[FaceSet]:
-    """At most about ``limit`` pictures in all, every k-th (0: all)."""
+    """At most about ``limit`` images in all, every k-th (0: all)."""
     total = sum(len(item.faces) for item in sets)
     step = max(1, -(-total // limit)) if limit else 1
     return [replace(item, faces=item.faces[::step]) for item in sets]

@@ -1,4 +1,4 @@
-"""In which order an epoch sees the pictures: sets mixed by share, groups of people drawn equally often."""
+"""In which order an epoch sees the images: sets mixed by share, groups of people drawn equally often."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Rows = NDArray[np.int64]
 
 
 def epoch_order(samples: Samples, config: Config, generator: torch.Generator) -> Rows:
-    """Shuffled row numbers of one epoch: each source's training pictures ``share`` times (parts drawn at random).
+    """Shuffled row numbers of one epoch: each source's training images ``share`` times (parts drawn at random).
 
-    With ``balance_over`` the combinations of these labels come equally often instead, in as many pictures: each
-    combination's are repeated or left out evenly. Pictures that lack one of the labels keep their number.
+    With ``balance_over`` the combinations of these labels come equally often instead, in as many images: each
+    combination's are repeated or left out evenly. Images that lack one of the labels keep their number.
     """
     picked = []
     for code, source in enumerate(SOURCES):
@@ -29,7 +29,7 @@ def epoch_order(samples: Samples, config: Config, generator: torch.Generator) ->
 
 
 def epoch_length(samples: Samples, config: Config) -> int:
-    """Pictures that an epoch sees."""
+    """Images that an epoch sees."""
     counts = {s: len(samples.rows(config.train_folds, code)) for code, s in enumerate(SOURCES)}
     return sum(round(getattr(config, f"{source}_share") * count) for source, count in counts.items())
 

@@ -1,4 +1,4 @@
-"""The data report as a page: tables, and the pictures that a person should look at."""
+"""The data report as a page: tables, and the images that a person should look at."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _STYLE = (
 
 
 def page(report: DataReport, samples: Samples) -> str:
-    """The whole page as text. Pictures are the crops of ``samples``, inside the page as JPEG."""
+    """The whole page as text. Images are the crops of ``samples``, inside the page as JPEG."""
     crops = {str(name): row for row, name in enumerate(samples.name)}
     parts = [_STYLE, *_tables(report), *_faults(report)]
-    title = f"{len(report.look_alikes)} pictures nearly equal one of a fold they must not help to answer"
+    title = f"{len(report.look_alikes)} images nearly equal one of a fold they must not help to answer"
     if len(report.look_alikes) > SHOWN:
         title += f" (the nearest {SHOWN} shown)"
     parts += [f"<h2>{title}</h2>", *_pairs(report.look_alikes[:SHOWN], crops, samples)]
@@ -40,7 +40,7 @@ def _tables(report: DataReport) -> Iterator[str]:
         rows = [
             (source, *(str(counts[axis].get(name, 0)) for name in names)) for source, counts in report.counts.items()
         ]
-        yield table(Table(f"Pictures by {axis}", ("", *names), rows))
+        yield table(Table(f"Images by {axis}", ("", *names), rows))
     rows = [
         (source, *(str(len(found[source])) for found in (report.malformed, report.unreadable)), str(missed))
         for source, missed in report.missed.items()
@@ -73,7 +73,7 @@ def _singles(found: Iterable[Oddity], crops: dict[str, int], samples: Samples) -
 
 
 def _figure(image: Image, caption: str, kind: str) -> str:
-    """A picture at thumbnail height with a caption below."""
+    """An image at thumbnail height with a caption below."""
     import cv2
 
     width = round(image.shape[1] * _THUMBNAIL_PX / image.shape[0])

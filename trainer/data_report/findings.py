@@ -1,6 +1,6 @@
-"""What is wrong with a recipe's data, as far as a machine can see it: a page with pictures, JSON, and names to exclude.
+"""What is wrong with a recipe's data, as far as a machine can see it: a page with images, JSON, and names to exclude.
 
-Nothing is judged here: the page shows what a person should look at. Pictures of held-out folds that training would see
+Nothing is judged here: the page shows what a person should look at. Images of held-out folds that training would see
 in other clothes (cropped, re-encoded, under another date) are listed in ``near-duplicates.txt``, which a recipe's
 ``exclude`` takes.
 """
@@ -23,14 +23,14 @@ from trainer.data.samples import SOURCES, Samples, bare_name
 
 TEST_FOLDS = HELD_OUT[:2]
 SHOWN = 48
-"""Pictures of a kind on the page; the JSON has all."""
+"""Images of a kind on the page; the JSON has all."""
 _OLD_YEARS = 100
 _BABY_YEARS = 1
 
 
 @dataclass(frozen=True)
 class LookAlike:
-    """A picture that nearly equals one of a fold that it must not help to answer; ``distance`` in grey levels."""
+    """An image that nearly equals one of a fold that it must not help to answer; ``distance`` in grey levels."""
 
     source: str
     name: str
@@ -54,7 +54,7 @@ class Oddity:
 
 @dataclass(frozen=True)
 class DataReport:
-    """All findings. ``counts``: pictures by source, then fold, gender, race and age band."""
+    """All findings. ``counts``: images by source, then fold, gender, race and age band."""
 
     counts: dict[str, dict[str, dict[str, int]]]
     malformed: dict[str, list[str]]
@@ -65,7 +65,7 @@ class DataReport:
 
 
 def find_look_alikes(sets: dict[str, list[FaceSet]]) -> list[LookAlike]:
-    """Pictures of training folds that nearly equal held-out ones, and of the validation fold that equal test ones.
+    """Images of training folds that nearly equal held-out ones, and of the validation fold that equal test ones.
 
     Within a source, by the thumbnails that ``edgeface calibration`` uses; of each its nearest, the nearest first.
     """
@@ -88,7 +88,7 @@ def find_look_alikes(sets: dict[str, list[FaceSet]]) -> list[LookAlike]:
 def exclude_list(look_alikes: Sequence[LookAlike]) -> str:
     """The text of an ``exclude`` file: a line of explanation and the names, each once, in order."""
     head = (
-        "# Pictures of folds 3 to 9 that nearly equal one of folds 0 to 2 (the same photograph under another date,\n"
+        "# Images of folds 3 to 9 that nearly equal one of folds 0 to 2 (the same photograph under another date,\n"
         "# often with another age), and of fold 2 that nearly equal one of folds 0 and 1: training leaves them out.\n"
         "# Found by: python -m trainer report data RECIPE\n"
     )
@@ -96,7 +96,7 @@ def exclude_list(look_alikes: Sequence[LookAlike]) -> str:
 
 
 def _listed(item: LookAlike) -> str:
-    """The part of a picture's name that every copy of its data set has."""
+    """The part of an image's name that every copy of its data set has."""
     parts = bare_name(item.name).split("/")
     return "/".join(parts[-{"utkface": 1, "fairface": 2}.get(item.source, len(parts)) :])
 

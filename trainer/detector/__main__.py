@@ -13,9 +13,9 @@ from trainer.detector.config import Recipe, load_recipe
 EXAMPLES = """examples:
   python -m trainer.detector fit trainer/detector/recipe.toml            train
   python -m trainer.detector fit trainer/detector/recipe.toml --resume   go on where the last checkpoint left it
-  python -m trainer.detector tune trainer/detector/recipe.toml           sizes and thresholds on validation pictures
+  python -m trainer.detector tune trainer/detector/recipe.toml           sizes and thresholds on validation images
   python -m trainer.detector export trainer/detector/recipe.toml --set score_threshold=0.55
-  python -m trainer.detector evaluate trainer/detector/recipe.toml       agreement with the teacher on test pictures
+  python -m trainer.detector evaluate trainer/detector/recipe.toml       agreement with the teacher on test images
 """
 
 

@@ -1,4 +1,4 @@
-"""How far a detector agrees with the teacher on pictures that neither training nor tuning has seen."""
+"""How far a detector agrees with the teacher on images that neither training nor tuning has seen."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trainer.detector.teacher import FACE_SCORE, MIN_FACE_PX, Teacher
 from trainer.detector.training_images import TEACHER_FILE
 
 MATCH_IOU = 0.5
-MOVED_PX = (5, 3)  # right and down: how far a picture is moved for the teacher's second look
+MOVED_PX = (5, 3)  # right and down: how far an image is moved for the teacher's second look
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Answer:
     """The teacher's faces (from score 0.3), and more landmarks float32 ``[F, 5, 2]`` of those that count.
 
     ``steady``: what it agrees on over many views of the face, NaN where they disagree. ``again``: what it says of the
-    same picture moved by ``MOVED_PX``, NaN where it does not find the face then. NaN where a face does not count.
+    same image moved by ``MOVED_PX``, NaN where it does not find the face then. NaN where a face does not count.
     """
 
     faces: Faces
@@ -45,7 +45,7 @@ class Answer:
 
 
 Answers = dict[str, list[tuple[Image, Answer]]]
-"""Pictures with the teacher's answers, by part."""
+"""Images with the teacher's answers, by part."""
 
 
 def _counts(faces: Faces) -> NDArray[np.bool_]:
@@ -56,11 +56,11 @@ def _counts(faces: Faces) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Counts over pictures; errors are fractions of the eye distance, one a matched face.
+    """Counts over images; errors are fractions of the eye distance, one a matched face.
 
-    ``landmark_errors`` are against the teacher's one look at the whole picture, ``steady_errors`` against what it
+    ``landmark_errors`` are against the teacher's one look at the whole image, ``steady_errors`` against what it
     agrees on over many views of the face, where it does (``consensus``). ``teacher_errors`` are the teacher's own
-    against its one look when the picture is moved by a few pixels: nearer to one look than that is chance.
+    against its one look when the image is moved by a few pixels: nearer to one look than that is chance.
     """
 
     pictures: int = 0
@@ -112,7 +112,7 @@ def _mean(errors: tuple[float, ...]) -> float:
 
 
 def compare(found: Faces, teacher: Answer) -> Agreement:
-    """Match one picture's faces, best score first, each with the best free face of the teacher at IoU 0.5 or more.
+    """Match one image's faces, best score first, each with the best free face of the teacher at IoU 0.5 or more.
 
     What matches nothing is a false alarm, unless it lies on a teacher's detection that counts neither way (score 0.3
     to 0.7, or less than 24 px).
@@ -144,14 +144,14 @@ def _landmark_error(found: Floats, teacher: Floats) -> float:
 
 
 def agreement(detect: Callable[[Image], Faces], answers: Iterable[tuple[Image, Answer]]) -> Agreement:
-    """Agreement over pictures with the teacher's answers (from score 0.3)."""
+    """Agreement over images with the teacher's answers (from score 0.3)."""
     return sum((compare(detect(image), teacher) for image, teacher in answers), Agreement())
 
 
 def teacher_answers(shared: str | Path, split: str) -> Answers:
-    """Pictures and the teacher's answers at their original size, by part: ``scenes`` and every clip of ``split``.
+    """Images and the teacher's answers at their original size, by part: ``scenes`` and every clip of ``split``.
 
-    Boxes are clipped to the picture, as ``FaceDetector`` clips its own.
+    Boxes are clipped to the image, as ``FaceDetector`` clips its own.
     """
     teacher = Teacher(Path(shared) / TEACHER_FILE)
     scenes = sources.scenes(shared, split)
@@ -161,7 +161,7 @@ def teacher_answers(shared: str | Path, split: str) -> Answers:
 
 
 def answer_of(teacher: Teacher, image: Image) -> Answer:
-    """The teacher's answer to one picture, uint8 ``[H, W, 3]`` RGB."""
+    """The teacher's answer to one image, uint8 ``[H, W, 3]`` RGB."""
     faces = _clipped(teacher.detect(image), image)
     steady = np.full((len(faces), 5, 2), np.nan, np.float32)
     for row in np.flatnonzero(_counts(faces)):
@@ -172,7 +172,7 @@ def answer_of(teacher: Teacher, image: Image) -> Answer:
 
 
 def _seen_again(teacher: Teacher, image: Image, faces: Faces) -> Floats:
-    """Landmarks of the faces that count, in the picture's pixels, as the teacher sets them when it is moved."""
+    """Landmarks of the faces that count, in the image's pixels, as the teacher sets them when it is moved."""
     (right, down), offset = MOVED_PX, np.array(MOVED_PX, np.float32)
     moved = teacher.detect(np.pad(image, ((down, 0), (right, 0), (0, 0)), mode="edge"))
     overlap = iou_matrix(faces.boxes, moved.boxes - np.tile(offset, 2))

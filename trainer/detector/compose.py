@@ -1,7 +1,7 @@
-"""Composes training pictures: scenes with pasted faces, groups, distractors, then a camera's faults.
+"""Composes training images: scenes with pasted faces, groups, distractors, then a camera's faults.
 
-All pictures are uint8 ``[H, W, 3]`` RGB, all sizes pixels. Whatever looks like a face in the result is labelled by the
-teacher afterwards; only landmarks travel with their picture, since the teacher knows those of a leaning or small face
+All images are uint8 ``[H, W, 3]`` RGB, all sizes pixels. Whatever looks like a face in the result is labelled by the
+teacher afterwards; only landmarks travel with their image, since the teacher knows those of a leaning or small face
 badly, but those of the upright, large face that it was pasted from well.
 """
 
@@ -27,14 +27,14 @@ class PictureList(Protocol):
 
 
 class Composer:
-    """Draws one picture after another from chips (face pictures) and scenes; all randomness comes from ``rng``."""
+    """Draws one image after another from chips (face images) and scenes; all randomness comes from ``rng``."""
 
     def __init__(self, chips: Sequence[PictureList], scenes: PictureList, peopled: Sequence[int], size: int) -> None:
         self.chips, self.scenes, self.peopled, self.size = chips, scenes, peopled, size
         self.kinds = {self.scattered: 0.28, self.group: 0.16, self.people: 0.3, self.mosaic: 0.08, self.portrait: 0.18}
 
     def __call__(self, rng: Rng) -> Marked:
-        """A training picture uint8 ``[size, size, 3]`` and the landmarks known in it."""
+        """A training image uint8 ``[size, size, 3]`` and the landmarks known in it."""
         kinds = list(self.kinds)
         canvas = kinds[rng.choice(len(kinds), p=list(self.kinds.values()))](rng)
         if rng.random() < 0.12:  # the zeros that letterboxing leaves
@@ -113,7 +113,7 @@ class Composer:
         return Marked(np.asarray(image, np.uint8), moved(chip.marks, matrix))
 
     def chip(self, rng: Rng) -> Marked:
-        """A face picture, half of them mirrored."""
+        """A face image, half of them mirrored."""
         source = self.chips[rng.choice(len(self.chips), p=CHIP_SHARES)]
         chip = source[int(rng.integers(len(source)))]
         return chip.mirrored() if rng.random() < 0.5 else chip

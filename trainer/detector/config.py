@@ -17,7 +17,7 @@ class Recipe:
     shared: str = "../shared"  # holds data/, media/ and models/
     out: str = "runs/detector"  # checkpoints and logs
     onnx: str = "edgeface/assets/models/detector.onnx"  # what `export` writes
-    # the pictures
+    # the images
     crop_px: int = 320
     max_faces: int = 0  # chips read per data set, 0 = all of the training folds
     max_scenes: int = 0  # training scenes read, 0 = all
@@ -42,9 +42,9 @@ class Recipe:
     weight_decay: float = 0.02
     ema: float = 0.999  # decay of the averaged weights, which are the ones exported
     seed: int = 1
-    # the run time's defaults, chosen on the validation pictures (python -m trainer.detector tune)
+    # the runtime's defaults, chosen on the validation images (python -m trainer.detector tune)
     longest_px: int = 640
-    upscale: float = 1.0  # the teacher's answer depends on a picture's scale, so agreement is best unscaled
+    upscale: float = 1.0  # the teacher's answer depends on an image's scale, so agreement is best unscaled
     score_threshold: float = 0.5
     nms_iou: float = 0.3
     # the machine

@@ -50,7 +50,7 @@ def steady_landmarks(teacher: Teacher, image: Image, box: Floats) -> Floats | No
 def _views(
     teacher: Teacher, image: Image, box: Floats, angles: Iterable[float], size: tuple[int, float]
 ) -> list[Floats]:
-    """Landmarks in the picture's pixels, one of each view in which a face stands in the middle."""
+    """Landmarks in the image's pixels, one of each view in which a face stands in the middle."""
     answers, (canvas_px, face_px) = [], size
     for angle in angles:
         for mirrored in (False, True):
@@ -72,7 +72,7 @@ def _roll(marks: Floats) -> float:
 
 
 def _matrix(box: Floats, angle_deg: float, mirrored: bool, size: tuple[int, float]) -> np.ndarray:
-    """Picture to view: the box's middle in the middle, the face as large as ``size`` says, turned, mirrored."""
+    """Image to view: the box's middle in the middle, the face as large as ``size`` says, turned, mirrored."""
     canvas_px, face_px = size
     turn, scale = np.deg2rad(angle_deg), face_px / max(float((box[2:] - box[:2]).max()), 1.0)
     linear = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])

@@ -79,7 +79,7 @@ def _write(model: ExportedDetector, path: Path) -> None:
 
 
 def proof_batches(recipe: Recipe) -> Iterator[np.ndarray]:
-    """Real pictures in two sizes, alone and in a batch of two: uint8 ``[N, H, W, 3]``."""
+    """Real images in two sizes, alone and in a batch of two: uint8 ``[N, H, W, 3]``."""
     scenes = sources.scenes(recipe.shared, "validation", 8)
     squares = [_square(scenes[row], 320) for row in range(4)]
     yield np.stack(squares[:1])
@@ -88,7 +88,7 @@ def proof_batches(recipe: Recipe) -> Iterator[np.ndarray]:
 
 
 def _square(image: np.ndarray, side: int) -> np.ndarray:
-    """The picture's upper left, repeated where it is too small."""
+    """The image's upper left, repeated where it is too small."""
     repeats = [-(-side // extent) for extent in image.shape[:2]]
     return np.tile(image, (*repeats, 1))[:side, :side]
 

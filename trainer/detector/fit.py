@@ -28,7 +28,7 @@ def fit(recipe: Recipe, resume: bool = False) -> Path:
     """Train to ``recipe.steps`` and return the checkpoint's path.
 
     With ``resume`` a run goes on exactly where its last checkpoint left it: weights, averages, optimiser, and the next
-    picture of the stream.
+    image of the stream.
     """
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
@@ -50,9 +50,7 @@ def fit(recipe: Recipe, resume: bool = False) -> Path:
         averaged.load_state_dict(state["averaged"])
         optimiser.load_state_dict(state["optimiser"])
         step = state["step"]
-    print(
-        f"{parameter_count(model):,} parameters, step {step} of {recipe.steps} to {recipe.batch} pictures", flush=True
-    )
+    print(f"{parameter_count(model):,} parameters, step {step} of {recipe.steps} to {recipe.batch} images", flush=True)
 
     canvas = (recipe.crop_px, recipe.crop_px)
     sums, started = dict.fromkeys(("score", "box", "landmarks", "total"), 0.0), time.perf_counter()

@@ -1,4 +1,4 @@
-"""A picture and the landmarks of its faces, moved together."""
+"""An image and the landmarks of its faces, moved together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgeface.types import Floats, Image
 from trainer.detector.sources import Pictures
 
 MIRRORED = (1, 0, 2, 4, 3)
-"""Rows of five landmarks after a picture was mirrored: eyes and mouth corners change sides."""
+"""Rows of five landmarks after an image was mirrored: eyes and mouth corners change sides."""
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Marked:
 
     @classmethod
     def bare(cls, image: Image) -> Marked:
-        """A picture without known landmarks."""
+        """An image without known landmarks."""
         return cls(image, np.zeros((0, 5, 2), np.float32))
 
     def mirrored(self) -> Marked:
@@ -59,7 +59,7 @@ def moved(marks: Floats, matrix: NDArray[Any]) -> Floats:
 
 
 class MarkedPictures:
-    """Pictures whose landmarks are found when they are first asked for, and then kept."""
+    """Images whose landmarks are found when they are first asked for, and then kept."""
 
     def __init__(self, pictures: Pictures, find: Callable[[int], Floats]) -> None:
         self._pictures, self._find = pictures, find

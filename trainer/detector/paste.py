@@ -1,4 +1,4 @@
-"""Putting one picture into another so that the seam says nothing, and a camera's faults."""
+"""Putting one image into another so that the seam says nothing, and a camera's faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pictures that training and judging draw from, and how they are split.
+"""The images that training and judging draw from, and how they are split.
 
 - Scenes: ``int(sha1(file name), 16) % 5``: 0 is test, 1 validation, the rest training.
 - Clips: whole clips. Most show the same few people, so none is trained on: those in ``VALIDATION_CLIPS`` may steer
@@ -23,17 +23,17 @@ TRAINING_FOLDS = range(3, 10)
 
 
 def decode(data: bytes) -> Image:
-    """An encoded picture as uint8 ``[H, W, 3]`` RGB."""
+    """An encoded image as uint8 ``[H, W, 3]`` RGB."""
     import cv2
 
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if picture is None:
-        raise DataError("a picture of the data sets cannot be decoded; copy the archive again")
+        raise DataError("an image of the data sets cannot be decoded; copy the archive again")
     return np.ascontiguousarray(picture[:, :, ::-1])
 
 
 class Pictures:
-    """Encoded pictures of zip archives, kept in memory and decoded once, when first asked for."""
+    """Encoded images of zip archives, kept in memory and decoded once, when first asked for."""
 
     def __init__(self, encoded: list[tuple[str, bytes]]) -> None:
         self.names = [name for name, _ in encoded]
@@ -110,5 +110,5 @@ def _read(archives: list[Path], keep: object, limit: int) -> Pictures:
         except (OSError, zipfile.BadZipFile) as error:
             raise DataError(f"cannot read `{path}`: {error}; the detector trains on `shared`'s data sets") from error
     if not encoded:
-        raise DataError(f"no pictures for this split in {', '.join(str(path) for path in archives) or 'no archive'}")
+        raise DataError(f"no images for this split in {', '.join(str(path) for path in archives) or 'no archive'}")
     return Pictures(encoded[:limit] if limit else encoded)

@@ -57,7 +57,7 @@ class Teacher:
         return DenseFaces(*(np.concatenate(parts) for parts in zip(*levels)))
 
     def detect(self, image: Image, threshold: float = IGNORE_SCORE) -> Faces:
-        """Faces of a picture, best first, in its pixels."""
+        """Faces of an image, best first, in its pixels."""
         return self.dense(image).faces(threshold)
 
 
@@ -74,7 +74,7 @@ def _decode(maps: Mapping[str, Floats], stride: int, width: int, height: int) ->
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What the student learns at each of its A cells, from the teacher's answer to the same picture.
+    """What the student learns at each of its A cells, from the teacher's answer to the same image.
 
     ``scores`` float32 ``[A]`` 0...1; ``boxes`` float32 ``[A, 4]`` xyxy pixels; ``landmarks`` float32 ``[A, 10]``
     pixels; ``weights`` and ``mark_weights`` float32 ``[A]``, above 0 where box and landmarks are to be learnt.

@@ -1,4 +1,4 @@
-"""An endless, reproducible stream of training pictures with the teacher's targets."""
+"""An endless, reproducible stream of training images with the teacher's targets."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from trainer.detector.teacher import Teacher, targets
 
 TEACHER_FILE = "models/face_detection_yunet_2026may.onnx"
 _PEOPLED_SCORE = 0.5  # a training scene with such a face belongs to the real people
-_BLOCK = 2000  # pictures that are shown, and then shown once more
+_BLOCK = 2000  # images that are shown, and then shown once more
 
 
 class Composed(Dataset[dict[str, torch.Tensor]]):
     """The training stream: item ``index`` is always the same for the same recipe and seed.
 
-    Composing a picture costs as much as learning from it, so each is shown twice: ``_BLOCK`` new ones, then the same
+    Composing an image costs as much as learning from it, so each is shown twice: ``_BLOCK`` new ones, then the same
     again from memory.
     """
 
@@ -56,7 +56,7 @@ class Composed(Dataset[dict[str, torch.Tensor]]):
         return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
 
     def picture(self, number: int) -> Marked:
-        """Picture ``number`` alone, uint8 ``[crop_px, crop_px, 3]`` RGB, with the landmarks known in it."""
+        """Image ``number`` alone, uint8 ``[crop_px, crop_px, 3]`` RGB, with the landmarks known in it."""
         if self._composer is None:  # late, so that each worker process opens its own session
             import cv2
 
@@ -67,7 +67,7 @@ class Composed(Dataset[dict[str, torch.Tensor]]):
 
 
 def _composer(teacher: Teacher, chips: tuple[Pictures, ...], scenes: Pictures, size: int) -> Composer:
-    """A composer whose pictures bring the landmarks that many views of a face agree on."""
+    """A composer whose images bring the landmarks that many views of a face agree on."""
     people = {row: teacher.detect(scenes[row], _PEOPLED_SCORE).boxes for row in range(len(scenes))}
 
     def on_chip(chip: Pictures, row: int) -> Floats:

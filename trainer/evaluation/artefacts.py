@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgeface.errors import ArtifactError, ConfigError
 from edgeface.spec.model import ModelSpec
 from edgeface.types import Attributes
-from trainer.models.predictions import filled
+from trainer.models.predictions import with_missing_heads
 
 _BATCH = 64
 
@@ -96,4 +96,4 @@ class ProgramEstimator:
                 parts.append([output.numpy() for output in self._module(batch)])
         if not parts:
             return Attributes.empty()
-        return filled(dict(zip(names, (np.concatenate(column) for column in zip(*parts)))), len(crops))
+        return with_missing_heads(dict(zip(names, (np.concatenate(column) for column in zip(*parts)))), len(crops))

@@ -33,7 +33,7 @@ class JudgedSet:
         return self._cut[key]
 
     def about(self, spec: ModelSpec, detector: Detector | None) -> dict[str, Any]:
-        """What the crops were made of: faces, those the detector missed, pictures left out."""
+        """What the crops were made of: faces, those the detector missed, images left out."""
         cut = self.crops(spec, detector)
         missed = int((~cut.found).sum())
         return {
@@ -47,10 +47,10 @@ class JudgedSet:
 def find_sets(
     places: Sequence[Path], labels: Path | None = None, folds: Collection[int] | None = None, limit: int | None = None
 ) -> list[JudgedSet]:
-    """Data sets, judged apart and each thinned to ``limit`` pictures: folders and zips with a label file in FairFace's
+    """Data sets, judged apart and each thinned to ``limit`` images: folders and zips with a label file in FairFace's
     form (``labels``, or a folder's own ``labels.csv``), those whose names are UTKFace's, and every CSV manifest.
 
-    Raises ``DataError`` where one has no usable picture of ``folds`` (``None``: all).
+    Raises ``DataError`` where one has no usable image of ``folds`` (``None``: all).
     """
     groups: dict[Path | None, list[Path]] = {}
     named: list[tuple[str, Sequence[FaceSet]]] = []
@@ -65,9 +65,9 @@ def find_sets(
 
 
 def _manifest(path: Path, folds: Collection[int] | None) -> list[FaceSet]:
-    """A manifest's pictures of ``folds``."""
+    """A manifest's images of ``folds``."""
     wanted = range(FOLDS) if folds is None else folds
     found = [replace(item, faces=in_folds(item.faces, wanted)) for item in open_manifest(path)]
     if not any(item.faces for item in found):
-        raise DataError(f"no picture of fold {', '.join(map(str, sorted(wanted)))} in `{path}`")
+        raise DataError(f"no image of fold {', '.join(map(str, sorted(wanted)))} in `{path}`")
     return found

@@ -20,7 +20,7 @@ from trainer.calibrate import adjusted, fit_network
 from trainer.evaluation.artefacts import CheckpointEstimator
 from trainer.evaluation.evaluation_data import JudgedSet
 from trainer.evaluation.judge import figures, plain
-from trainer.models import load_twin
+from trainer.models import load_compatible_weights
 from trainer.models.calibration_values import Calibration
 from trainer.models.predictions import attributes_of
 
@@ -39,7 +39,7 @@ def recalibrate(
     """Fit a calibration on ``sets`` together, write it into a copy of ``checkpoint`` at ``out`` (which may be the same
     file) and tell the figures of each set before and after.
 
-    Raises ``ConfigError`` where a picture is of a fold that the run trained on: the fit would be flattered.
+    Raises ``ConfigError`` where an image is of a fold that the run trained on: the fit would be flattered.
     """
     estimator = CheckpointEstimator(checkpoint, device)
     _refuse_trained(sets, estimator.config.train_folds)
@@ -77,14 +77,14 @@ def adjust_calibration(
 ) -> dict[str, Any]:
     """``take_calibration``, adjusted by how differently the two networks answer ``sets``, which both were trained on.
 
-    For a run that went on from ``like`` on the same pictures: it may have become surer, or less sure, of its answers.
+    For a run that went on from ``like`` on the same images: it may have become surer, or less sure, of its answers.
     Raises ``ConfigError`` where ``like`` was never calibrated or is another network.
     """
     estimator = CheckpointEstimator(checkpoint, device)
     cuts = [item.crops(estimator.spec, detector) for item in sets]
     pixels, labels = np.concatenate([cut.pixels for cut in cuts]), _joined([cut.labels for cut in cuts])
     known = _calibration_of(like)
-    twin = load_twin(like, estimator.config, torch.from_numpy(pixels[:_SOME])).to(estimator.device)
+    twin = load_compatible_weights(like, estimator.config, torch.from_numpy(pixels[:_SOME])).to(estimator.device)
     raw = Calibration(age_temperature=known.age_temperature)
     before, after = (attributes_of(net, pixels, estimator.device, raw) for net in (twin, estimator.net))
     fitted = adjusted(known, before, after, labels)

@@ -1,6 +1,6 @@
 """The reality gap: the same faces seen through six causes of trouble, each at three strengths.
 
-Pictures of data sets are bright, sharp, upright and cut with care; a camera's are not. Each cause distorts aligned
+Images of data sets are bright, sharp, upright and cut with care; a camera's are not. Each cause distorts aligned
 crops, so the labels stay true and a drop in accuracy is the cause's doing. The same crop is distorted the same way
 every time and for every network.
 """

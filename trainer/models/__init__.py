@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from trainer.models.backbone import Backbone, MakeBackbone
-from trainer.models.net import BACKBONES, AttributeNet, Logits, PositionPool, build_net, only_trains
-from trainer.models.weights import averaged_weights, load_net, load_start, load_twin
+from trainer.models.net import BACKBONES, AttributeNet, Logits, PositionPool, build_net, is_training_only
+from trainer.models.weights import averaged_weights, load_compatible_weights, load_net, load_start
 
 __all__ = [
     "BACKBONES",
@@ -17,6 +17,6 @@ __all__ = [
     "build_net",
     "load_net",
     "load_start",
-    "load_twin",
-    "only_trains",
+    "load_compatible_weights",
+    "is_training_only",
 ]

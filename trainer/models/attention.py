@@ -55,7 +55,7 @@ ATTENTION: dict[str, Callable[[int], nn.Module]] = {"cbam": Cbam, "self": SelfAt
 class MultiHeadAttention(nn.Module):
     """``nn.MultiheadAttention`` with the same weights, spelled out in plain products where it is not trained.
 
-    Vaswani et al., "Attention is all you need", NeurIPS 2017. Run times of opset 17 know no fused attention; and
+    Vaswani et al., "Attention is all you need", NeurIPS 2017. Runtimes of opset 17 know no fused attention; and
     ``softmax`` is a module of its own so that a forward hook sees the weights, ``[N, heads, tokens, tokens]``.
     """
 

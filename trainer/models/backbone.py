@@ -12,7 +12,7 @@ from trainer.config import Config
 
 
 class Backbone(NamedTuple):
-    """``body``: normalised pictures float ``[N, 3, S, S]`` → feature map ``[N, channels, side, side]``.
+    """``body``: normalised images float ``[N, 3, S, S]`` → feature map ``[N, channels, side, side]``.
 
     A body that pools by itself (a transformer's class token) answers ``[N, channels]`` and has ``side`` 0.
     """
@@ -51,7 +51,7 @@ class Normalise(nn.Module):
 
 
 class ConvBn(nn.Sequential):
-    """Convolution without bias, batch normalisation and (optionally) ReLU; a run time folds it into one operator."""
+    """Convolution without bias, batch normalisation and (optionally) ReLU; a runtime folds it into one operator."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1, relu: bool = True):
         layers: list[nn.Module] = [

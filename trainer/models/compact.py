@@ -1,6 +1,6 @@
 """The compact backbone: a plain residual CNN of 3×3 and 1×1 convolutions, batch normalisation and ReLU.
 
-Nothing in it needs a plugin or an operator that a quantiser treats specially, so one graph serves every run time.
+Nothing in it needs a plugin or an operator that a quantiser treats specially, so one graph serves every runtime.
 """
 
 from __future__ import annotations

@@ -119,8 +119,8 @@ def build_net(config: Config) -> AttributeNet:
     return AttributeNet(config)
 
 
-def only_trains(parameter: str) -> bool:
-    """It belongs to an auxiliary head, which answers nobody."""
+def is_training_only(parameter: str) -> bool:
+    """It belongs to an auxiliary head, which answers no one."""
     return not {"decoder", "embedding"}.isdisjoint(parameter.split("."))
 
 

@@ -34,7 +34,7 @@ def attributes_of(
             parts.append([output.cpu().numpy() for output in answer(crops)])
     if not parts:
         return Attributes.empty()
-    return filled(dict(zip(names, (np.concatenate(column) for column in zip(*parts)))), len(pixels))
+    return with_missing_heads(dict(zip(names, (np.concatenate(column) for column in zip(*parts)))), len(pixels))
 
 
 def age_logits_of(net: nn.Module, pixels: NDArray[np.uint8], device: torch.device) -> NDArray[np.float32] | None:
@@ -53,7 +53,7 @@ def answers_of(net: nn.Module, pixels: NDArray[np.uint8], device: torch.device) 
     return metrics.Answers.of(attributes_of(net, pixels, device))
 
 
-def filled(answers: dict[str, NDArray[Any]], count: int) -> Attributes:
+def with_missing_heads(answers: dict[str, NDArray[Any]], count: int) -> Attributes:
     """Attributes of ``count`` faces from the outputs that there are, NaN for absent heads."""
     shapes = {"age": (), "age_std": (), "gender": (2,), "race": (5,)}
     return Attributes(**{name: answers.get(name, np.full((count, *rest), np.nan)) for name, rest in shapes.items()})

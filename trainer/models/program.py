@@ -15,7 +15,7 @@ from torch import nn
 from edgeface.common.files import atomic_path
 from edgeface.spec.model import MODEL_KEY, ModelSpec
 from trainer.config import Config
-from trainer.models import only_trains
+from trainer.models import is_training_only
 from trainer.models.calibration_values import Calibration
 from trainer.models.heads import Answer, spec_heads
 from trainer.models.uncertainty import Ensemble
@@ -39,7 +39,7 @@ def spec_of(config: Config, net: nn.Module, metrics: dict[str, Any]) -> ModelSpe
             "train_folds": list(config.train_folds),
             "validation_folds": list(config.validation_folds),
             "backbone": config.backbone,
-            "parameters": sum(p.numel() for name, p in net.named_parameters() if not only_trains(name)),
+            "parameters": sum(p.numel() for name, p in net.named_parameters() if not is_training_only(name)),
         },
         metrics=metrics,
         weights_sha256=weights_sha256(net),

@@ -68,7 +68,7 @@ def _pool_plainly(net: nn.Module) -> None:
 
 
 def _answer_shape(body: nn.Module, size: int) -> torch.Size:
-    """Shape of ``body``'s answer to one picture, found without computing it."""
+    """Shape of ``body``'s answer to one image, found without computing it."""
     with torch.no_grad():
         answer: Tensor = copy.deepcopy(body).to("meta").eval()(torch.empty(1, 3, size, size, device="meta"))
     return answer.shape

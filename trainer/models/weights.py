@@ -16,7 +16,7 @@ from trainer import config_file as recipe
 from trainer.config import Config
 from trainer.models.calibration_values import Calibration
 from trainer.models.folded import measure_norms, onnx_weights, unfolded
-from trainer.models.net import AttributeNet, build_net, only_trains
+from trainer.models.net import AttributeNet, build_net, is_training_only
 from trainer.models.vision import imagenet_state, resized_positions
 
 _PREFIXES = ("module.", "_orig_mod.", "net.")
@@ -55,7 +55,7 @@ def load_start(net: AttributeNet, config: Config, crops: Tensor | None = None) -
 
     "imagenet" downloads torchvision's. A file is a checkpoint of this trainer, a state dict of the whole network or of
     its backbone alone (.pt, .pth, .safetensors), or an exported network (.onnx), whose folded batch normalisations are
-    measured anew on ``crops`` (uint8 ``[N, S, S, 3]``, real ones). Tensors of other shapes or names are left out and
+    measured again on ``crops`` (uint8 ``[N, S, S, 3]``, real ones). Tensors of other shapes or names are left out and
     reported; raises ``ConfigError`` where none fits.
     """
     if not config.start:
@@ -78,14 +78,14 @@ def load_start(net: AttributeNet, config: Config, crops: Tensor | None = None) -
     return _sentence(config.start, fitting, [*wanted], [name for name in renamed if name not in fitting])
 
 
-def load_twin(path: Path, config: Config, crops: Tensor) -> AttributeNet:
+def load_compatible_weights(path: Path, config: Config, crops: Tensor) -> AttributeNet:
     """A recipe's network with the weights of a file as ``load_start`` reads them, in evaluation mode.
 
     Raises ``ConfigError`` unless the file has every tensor that answers, in its shape.
     """
     net = build_net(config)
     state, folded = unfolded(net, _weights_of(_read(path)))
-    wanted = {name: value for name, value in net.state_dict().items() if not only_trains(name)}
+    wanted = {name: value for name, value in net.state_dict().items() if not is_training_only(name)}
     if lacking := [name for name, value in wanted.items() if not _fits(state.get(name), value)]:
         raise ConfigError(f"`{path}`: expected a network of the recipe {config.name}, but {_some(lacking)} differ")
     net.load_state_dict({name: state[name] for name in wanted}, strict=False)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from edgeface.errors import ConfigError
 from trainer.config import Config
-from trainer.objective.gradients import add_gradient, averaged, backward, flattened, project_conflicts, pull
+from trainer.objective.gradients import add_gradient, averaged, backward, flattened, grad_wrt, project_conflicts
 
 Scale = Callable[[Tensor], Tensor]
 """What is done to a loss before going backwards: a gradient scaler's factor, the share of an accumulated step."""
@@ -165,7 +165,7 @@ class GradNorm(Balancer):
 
     def _imbalance(self, losses: Mapping[str, Tensor], layer: nn.Parameter, scale: Scale) -> Tensor:
         """The weights' own loss, in units of the mean norm, so that one learning rate suits every network."""
-        gradients = [flattened(pull(scale(losses[name]), layer), [layer]) for name in self.tasks]
+        gradients = [flattened(grad_wrt(scale(losses[name]), layer), [layer]) for name in self.tasks]
         now = torch.stack([losses[name].detach().float() for name in self.tasks])
         *gradients, now = averaged([*gradients, now])
         self.first_losses.copy_(torch.where(self.first_losses > 0, self.first_losses, now))

@@ -38,8 +38,8 @@ def backward(loss: Tensor) -> None:
     loss.backward()  # type: ignore[no-untyped-call]
 
 
-def pull(loss: Tensor, layer: nn.Parameter) -> tuple[Tensor | None, ...]:
-    """What a loss pulls at a layer with; the graph stays for the next loss."""
+def grad_wrt(loss: Tensor, layer: nn.Parameter) -> tuple[Tensor | None, ...]:
+    """Gradient of a loss with respect to a layer; the graph stays for the next loss."""
     return torch.autograd.grad(loss, [layer], retain_graph=True, allow_unused=True)
 
 

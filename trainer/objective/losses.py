@@ -189,10 +189,10 @@ def group_spread(values: Tensor, group: Tensor) -> Tensor:
 
 
 def with_class_weights(config: Config, race: NDArray[np.int64]) -> Config:
-    """The recipe with the race weights that it asks for, ``race`` being the labels of the training pictures.
+    """The recipe with the race weights that it asks for, ``race`` being the labels of the training images.
 
-    ``inverse``: pictures / (classes × pictures of the class), so that every class counts the same in sum and an average
-    picture counts 1; a class without pictures keeps 1. These weights also have to be divided out of the answers.
+    ``inverse``: images / (classes × images of the class), so that every class counts the same in sum and an average
+    image counts 1; a class without images keeps 1. These weights also have to be divided out of the answers.
     """
     if config.class_weighting != "inverse":
         return config

@@ -50,7 +50,7 @@ _GAPS = (
 
 
 def tables(results: Results) -> Iterator[Table]:
-    """Summary, classes, bands, fairness and robustness of one data set; rows that nobody has are left out."""
+    """Summary, classes, bands, fairness and robustness of one data set; rows that no one has are left out."""
     yield _by_model("all faces", results, [(text, _at(*path), style) for text, path, style in _SUMMARY])
     for head in ("gender", "race", "age_groups"):
         yield _classes(head, results)

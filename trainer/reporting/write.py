@@ -18,7 +18,7 @@ TITLE = "Models side by side"
 
 
 def write_report(report: Mapping[str, Any], folder: Path) -> Path:
-    """Write ``report.json``, ``report.md`` with its pictures and ``report.html``, which stands alone; returns the last.
+    """Write ``report.json``, ``report.md`` with its images and ``report.html``, which stands alone; returns the last.
 
     ``report``: ``{"models": [{"name", "file", "sha256"}], "data": {set: {"n", "folds", …}}, "results": {set: {model:
     what ``judge`` found}}}``, plain JSON values.

@@ -1,7 +1,7 @@
-"""Embeddings of labelled pictures by networks that others trained, for ``trainer.soft_labels.probe``: an ONNX file, or
+"""Embeddings of labelled images by networks that others trained, for ``trainer.soft_labels.probe``: an ONNX file, or
 dlib's.
 
-Such networks see the whole picture, cut it their own way, or take aligned crops, which a recipe's settings describe.
+Such networks see the whole image, cut it their own way, or take aligned crops, which a recipe's settings describe.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from trainer.data.samples import SOURCES, face_sets, load_samples
 from trainer.soft_labels.labels import EMBEDDING, SoftLabels, stem
 
 Embed = Callable[[Sequence[NDArray[np.uint8]], str], NDArray[np.float32]]
-"""Pictures uint8 RGB and the source they are of (of ``trainer.data.samples.SOURCES``) → float32 ``[N, D]``."""
+"""Images uint8 RGB and the source they are of (of ``trainer.data.samples.SOURCES``) → float32 ``[N, D]``."""
 
 Pictures = Iterator[tuple[str, NDArray[np.uint8]]]
-"""Names and pictures, uint8 ``[H, W, 3]`` RGB."""
+"""Names and images, uint8 ``[H, W, 3]`` RGB."""
 
 Progress = Callable[[int, int], None]
-"""Called with the number of pictures done and of all."""
+"""Called with the number of images done and of all."""
 
 BATCH = 16
 _CHIP = 150
 _CHIP_PADDING = 0.25
 _FACE = {"utkface": (0.18, 0.22, 0.82, 0.86), "fairface": (0.2, 0.2, 0.8, 0.8), "manifest": (0.2, 0.2, 0.8, 0.8)}
-"""Left, top, right, bottom of the face in pictures of each source, as fractions of the sides: they are cut about it."""
+"""Left, top, right, bottom of the face in images of each source, as fractions of the sides: they are cut about it."""
 
 
 def write_embeddings(config: Config, embed: Embed, out: Path, progress: Progress, *, crops: bool = False,
                      mirror: bool = False, batch: int = BATCH) -> Path:  # fmt: skip
-    """``embed`` every readable picture of a recipe's folds (training, validation): the file's column "embedding".
+    """``embed`` every readable image of a recipe's folds (training, validation): the file's column "embedding".
 
-    ``crops``: their aligned crops, cut as the recipe says, in place of whole pictures. ``mirror``: left to right.
+    ``crops``: their aligned crops, cut as the recipe says, in place of whole images. ``mirror``: left to right.
     ``batch``: how many go through the network at once.
     """
     names: list[str] = []
@@ -64,7 +64,7 @@ def write_embeddings(config: Config, embed: Embed, out: Path, progress: Progress
 def onnx_embedding(path: Path, side: int, mean: float, scale: float, output: str | None = None) -> Embed:
     """A network of one input, float32 ``[N, 3, side, side]`` RGB, each value ``(0 … 255 - mean) · scale``.
 
-    The whole picture is scaled to ``side``. ``output``: its name, by default the network's first; more than two axes
+    The whole image is scaled to ``side``. ``output``: its name, by default the network's first; more than two axes
     are flattened. Raises ``ArtifactError`` where the network is of another form.
     """
     backend = open_backend(path)
@@ -118,7 +118,7 @@ def _dlib() -> tuple[Any, Path]:
 
 
 def _whole(config: Config) -> tuple[int, Iterator[tuple[str, Pictures]]]:
-    """How many pictures a recipe's folds have, and they by source and set."""
+    """How many images a recipe's folds have, and they by source and set."""
     sources = {
         source: [dataclasses.replace(item, faces=in_folds(item.faces, _folds(config))) for item in sets]
         for source, sets in face_sets(config).items()
@@ -141,7 +141,7 @@ def _folds(config: Config) -> set[int]:
 
 
 def _pictures(faces: FaceSet) -> Pictures:
-    """Names and pictures of a set, unreadable ones left out."""
+    """Names and images of a set, unreadable ones left out."""
     for face, raw in zip(faces.faces, faces.read(face.name for face in faces.faces)):
         try:
             yield face.name, decode_image(raw, face.name)

@@ -1,9 +1,9 @@
-"""Soft labels: what other networks say of the training pictures, computed once and kept in a file.
+"""Soft labels: what other networks say of the training images, computed once and kept in a file.
 
-A second label of every picture, as ``distill`` has it, from networks that may be as large and slow as they like, or
-that this trainer cannot run at all. The file is a ``.safetensors`` of float columns with one row a picture: "age"
+A second label of every image, as ``distill`` has it, from networks that may be as large and slow as they like, or
+that this trainer cannot run at all. The file is a ``.safetensors`` of float columns with one row an image: "age"
 ``[N, 101]``, "gender" ``[N, 2]`` and "race" ``[N, 5]`` are probabilities, "embedding" ``[N, D]`` is a vector of any
-network. Its metadata has ``names``, a JSON list of the pictures' file names without folders and endings.
+network. Its metadata has ``names``, a JSON list of the images' file names without folders and endings.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class SoftLabels:
             save_file(content, temporary, {"names": json.dumps(self.names)})
 
     def of(self, names: Iterable[str]) -> dict[str, NDArray[np.float32]]:
-        """The rows of these pictures (paths of any form), NaN for those that the file does not know."""
+        """The rows of these images (paths of any form), NaN for those that the file does not know."""
         row_of = {name: row for row, name in enumerate(self.names)}
         rows = np.array([row_of.get(stem(name), -1) for name in names], np.int64)
         unknown = (rows < 0)[:, None]
@@ -71,14 +71,14 @@ class SoftLabels:
 
 
 def stem(path: str) -> str:
-    """The name by which files know a picture: no folders, no endings."""
+    """The name by which files know an image: no folders, no endings."""
     return bare_name(path).rpartition("/")[2]
 
 
 def attached(samples: Samples, config: Config) -> tuple[Samples, str]:
     """The samples with the recipe's soft labels, and a sentence for the log; as they are where it has none.
 
-    Raises ``DataError`` where the file knows none of the training pictures, ``ConfigError`` where it does not fit.
+    Raises ``DataError`` where the file knows none of the training images, ``ConfigError`` where it does not fit.
     """
     if not config.soft_labels:
         return samples, ""
@@ -87,8 +87,8 @@ def attached(samples: Samples, config: Config) -> tuple[Samples, str]:
     rows = samples.rows(config.train_folds)
     known = int(np.all([np.isfinite(column[rows]).all(axis=1) for column in soft.values()], axis=0).sum())
     if not known:
-        raise DataError(f"`{config.soft_labels}` knows none of the {len(rows)} training pictures by name")
-    sentence = f"soft labels: {', '.join(soft)} of {known} of the {len(rows)} training pictures"
+        raise DataError(f"`{config.soft_labels}` knows none of the {len(rows)} training images by name")
+    sentence = f"soft labels: {', '.join(soft)} of {known} of the {len(rows)} training images"
     return replace(samples, soft=soft), sentence
 
 

@@ -1,9 +1,9 @@
-"""Soft labels from frozen networks: small heads on their embeddings, each picture answered by heads that never saw it.
+"""Soft labels from frozen networks: small heads on their embeddings, each image answered by heads that never saw it.
 
 A face-recognition network has seen millions of faces and knows much about them that no label here says. Heads on its
 embeddings (Alain, Bengio, "Understanding intermediate layers using linear classifier probes", 2016) turn that into
 answers. They are cross-fitted by fold, as predictions that are to be learned from have to be (Wolpert, "Stacked
-generalization", 1992): what a head says of pictures it was trained on repeats their labels, wrong ones as well.
+generalization", 1992): what a head says of images it was trained on repeats their labels, wrong ones as well.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgeface.spec.model import RACES
 from trainer.config import Config
 from trainer.data.samples import SOURCES, Samples, load_samples
 from trainer.models.heads import make_head
-from trainer.models.predictions import filled
+from trainer.models.predictions import with_missing_heads
 from trainer.objective.gradients import backward
 from trainer.objective.losses import Targets, task_losses
 from trainer.soft_labels.labels import EMBEDDING, SoftLabels, stem
@@ -40,7 +40,7 @@ Say = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class Learning:
-    """How probes learn: units of the hidden layer, passes over the pictures, and probes whose answers are averaged."""
+    """How probes learn: units of the hidden layer, passes over the images, and probes whose answers are averaged."""
 
     hidden: int = 1024
     epochs: int = 20
@@ -71,7 +71,7 @@ class Probe(nn.Module):
 
 def write_soft_labels(config: Config, embeddings: Sequence[Path], out: Path, width: int, say: Say,
                       mirrored: Sequence[Path] = (), learning: Learning = DEFAULT) -> Path:  # fmt: skip
-    """``soft_labels`` of a recipe's pictures, from files with a column "embedding", saved as ``out``."""
+    """``soft_labels`` of a recipe's images, from files with a column "embedding", saved as ``out``."""
     views = [[SoftLabels.load(path) for path in paths] for paths in (embeddings, mirrored)]
     soft_labels(load_samples(config).samples, views[0], config, width, say, views[1], learning).save(out)
     return out
@@ -79,11 +79,11 @@ def write_soft_labels(config: Config, embeddings: Sequence[Path], out: Path, wid
 
 def soft_labels(samples: Samples, embeddings: Sequence[SoftLabels], config: Config, width: int, say: Say,
                 mirrored: Sequence[SoftLabels] = (), learning: Learning = DEFAULT) -> SoftLabels:  # fmt: skip
-    """Answers to the pictures of the recipe's training and validation folds, and their embeddings on ``width`` axes.
+    """Answers to the images of the recipe's training and validation folds, and their embeddings on ``width`` axes.
 
-    Every fold's pictures are answered by heads trained on the labelled ones of the other training folds; ``say`` is
-    told how well, fold by fold. With ``mirrored``, embeddings of the mirrored pictures by the same networks in the
-    same order, heads learn from either and their answers to both are averaged. Pictures that one file lacks are left
+    Every fold's images are answered by heads trained on the labelled ones of the other training folds; ``say`` is
+    told how well, fold by fold. With ``mirrored``, embeddings of the mirrored images by the same networks in the
+    same order, heads learn from either and their answers to both are averaged. Images that one file lacks are left
     out; ``width`` 0 leaves the vectors out. Raises ``DataError``.
     """
     config = _plain(config)
@@ -94,7 +94,7 @@ def soft_labels(samples: Samples, embeddings: Sequence[SoftLabels], config: Conf
     training = np.intersect1d(rows, samples.rows(config.train_folds))
     training = training[_labelled(samples, training)]
     if not len(training):
-        raise DataError("the embeddings have none of the recipe's training pictures, going by their names")
+        raise DataError("the embeddings have none of the recipe's training images, going by their names")
     if width > views.shape[2]:
         raise DataError(f"--width: expected at most the {views.shape[2]} dimensions there are, found {width}")
     views = (views - views[0, training].mean(axis=0)) / (views[0, training].std(axis=0) + 1e-6)
@@ -121,19 +121,19 @@ def _plain(config: Config) -> Config:
 
 
 def _views(embeddings: Sequence[SoftLabels], mirrored: Sequence[SoftLabels], samples: Samples) -> NDArray[np.float32]:
-    """Each picture's embeddings of all files side by side, as they are and mirrored: ``[1 or 2, N, D]``.
+    """Each image's embeddings of all files side by side, as they are and mirrored: ``[1 or 2, N, D]``.
 
     NaN where a file has none.
     """
     views = [_vectors(files, samples) for files in (embeddings, mirrored) if files]
     if len({view.shape[1] for view in views}) > 1:
         raise DataError(f"--mirrored: expected the same networks in the same order, {views[0].shape[1]} numbers a "
-                        f"picture, found {views[1].shape[1]}")  # fmt: skip
+                        f"image, found {views[1].shape[1]}")  # fmt: skip
     return np.stack(views)
 
 
 def _vectors(files: Sequence[SoftLabels], samples: Samples) -> NDArray[np.float32]:
-    """Each picture's embeddings of all files side by side, NaN where a file has none."""
+    """Each image's embeddings of all files side by side, NaN where a file has none."""
     parts = []
     for file in files:
         if EMBEDDING not in file.columns:
@@ -156,7 +156,7 @@ def _sizes(config: Config) -> dict[str, int]:
 
 def _answered(views: NDArray[np.float32], samples: Samples, training: NDArray[np.int64], here: NDArray[np.int64],
               config: Config, learning: Learning) -> dict[str, NDArray[np.float32]]:  # fmt: skip
-    """Probabilities by task of the pictures ``here``: what probes trained on those in ``training`` say on average."""
+    """Probabilities by task of the images ``here``: what probes trained on those in ``training`` say on average."""
     answers = []
     known, targets = torch.from_numpy(views[:, training]), samples.targets(training)
     for member in range(learning.members):
@@ -168,7 +168,7 @@ def _answered(views: NDArray[np.float32], samples: Samples, training: NDArray[np
 
 
 def _trained(views: Tensor, targets: Targets, config: Config, learning: Learning, seed: int) -> Probe:
-    """A probe that learned labels from vectors ``[V, N, D]``, each time from one of the ``V`` views of a picture."""
+    """A probe that learned labels from vectors ``[V, N, D]``, each time from one of the ``V`` views of an image."""
     torch.manual_seed(seed)
     random = torch.Generator().manual_seed(seed)
     net = Probe(views.shape[2], learning.hidden, config)
@@ -176,7 +176,7 @@ def _trained(views: Tensor, targets: Targets, config: Config, learning: Learning
     count = views.shape[1]
     steps = count // _BATCH
     if not steps:
-        raise DataError(f"expected {_BATCH} training pictures or more in the other folds, found {count}")
+        raise DataError(f"expected {_BATCH} training images or more in the other folds, found {count}")
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps * learning.epochs)
     for _ in range(learning.epochs):
         for batch in torch.randperm(count, generator=random)[: steps * _BATCH].reshape(-1, _BATCH):
@@ -199,7 +199,7 @@ def _score(columns: dict[str, NDArray[np.float32]], samples: Samples, rows: NDAr
             given = {task: column[here] for task, column in columns.items() if task != "age"}
             if "age" in columns:
                 given["age"] = columns["age"][here] @ np.arange(columns["age"].shape[1], dtype=np.float32)
-            summary = metrics.summary(metrics.Answers.of(filled(given, len(here))), samples.labels(here))
+            summary = metrics.summary(metrics.Answers.of(with_missing_heads(given, len(here))), samples.labels(here))
             shown = {name: value for name, value in summary.items() if name in _SHOWN}
             parts.append(f"{source} " + ", ".join(f"{name} {value:.4g}" for name, value in shown.items()))
     return "; ".join(parts)
@@ -209,7 +209,7 @@ _SHOWN = ("n", "age_mae", "age_interval_within1", "gender_accuracy", "race_accur
 
 
 def _principal(vectors: NDArray[np.float32], training: NDArray[np.int64], width: int) -> NDArray[np.float32]:
-    """The vectors on the first ``width`` principal axes of the training pictures, float32 ``[N, width]``."""
+    """The vectors on the first ``width`` principal axes of the training images, float32 ``[N, width]``."""
     known = torch.from_numpy(vectors[training])
     _, axes = torch.linalg.eigh(known.T @ known / len(known))
     return np.asarray(torch.from_numpy(vectors) @ axes[:, -width:].flip(1))

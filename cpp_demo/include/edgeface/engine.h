@@ -1,4 +1,4 @@
-// A loaded network, whatever runs it: uint8 pictures in, named float outputs out.
+// A loaded network, whatever runs it: uint8 images in, named float outputs out.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +41,7 @@ struct EngineRequest {
     int threads = 0;
 };
 
-// The run times in this build, the preferred one first.
+// The runtimes in this build, the preferred one first.
 EDGEFACE_API const std::vector<std::string>& backends();
 
 // Open a model after its passport, where it has one, was checked. "auto" takes TensorRT for an engine and the first of

@@ -12,7 +12,7 @@
 
 namespace edgeface {
 
-// A frame that somebody else owns: three interleaved 8-bit channels, `stride` bytes from row to row.
+// A frame that someone else owns: three interleaved 8-bit channels, `stride` bytes from row to row.
 struct ImageView {
     const std::uint8_t* pixels = nullptr;
     int width = 0;
@@ -27,7 +27,7 @@ EDGEFACE_API void check_image(const ImageView& image);
 // One frame at a time, as RGB; its memory is used again for the next.
 class EDGEFACE_API Preprocessor {
 public:
-    // Take the next frame; a picture that is RGB already is not copied and has to live until the last call about it.
+    // Take the next frame; an image that is RGB already is not copied and has to live until the last call about it.
     // Throws `Error` as `check_image` does.
     const kernels::ConstImage& load(const ImageView& image);
 

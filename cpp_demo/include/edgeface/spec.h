@@ -35,7 +35,7 @@ struct EDGEFACE_API ModelSpec {
     const HeadSpec& head(const std::string& wanted) const;
 };
 
-// A face detector: pictures are fitted to `longest_px` on the longest side, smaller ones enlarged by at most `upscale`.
+// A face detector: images are fitted to `longest_px` on the longest side, smaller ones enlarged by at most `upscale`.
 struct DetectorSpec {
     std::string name;
     std::vector<int> strides;

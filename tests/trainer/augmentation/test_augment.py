@@ -72,7 +72,7 @@ def test_jitter_stays_within_its_bounds() -> None:
 
 
 def pictures(count: int) -> torch.Tensor:
-    """Crops with detail at a picture's scale, not noise."""
+    """Crops with detail at an image's scale, not noise."""
     smooth = F.avg_pool2d(crops(count).permute(0, 3, 1, 2).float(), 5, 1, 2)
     return ((smooth - 127) * 3 + 127).clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8).contiguous()
 
@@ -153,7 +153,7 @@ def test_degraded_crops_lose_detail_only() -> None:
 
 def test_a_mask_moves_with_its_crop_and_keeps_its_values() -> None:
     shown = torch.zeros(12, 48, 48, 4, dtype=torch.uint8)
-    shown[:, 10:30, 5:25] = 255  # the mask is where the picture is white
+    shown[:, 10:30, 5:25] = 255  # the mask is where the image is white
     config = Config(input_size=48, colour=0.0, degrade=0.0, grayscale=0.0, erase=0.0)
     out = Augment(config)(shown)
     assert torch.equal(out[..., 3], out[..., 0]) and not torch.equal(out, shown)

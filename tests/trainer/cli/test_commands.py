@@ -1,4 +1,4 @@
-"""The verbs that judge, on real files: an ONNX model, a checkpoint and its program, on pictures made here."""
+"""The verbs that judge, on real files: an ONNX model, a checkpoint and its program, on images made here."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_data_of_every_form_are_judged_apart(people: Path, tmp_path: Path) -> No
     }  # fmt: skip
     (tested,) = find_sets([manifest], folds={1}, limit=1)
     assert [face.age for part in tested.faces for face in part.faces] == [30.0]
-    with pytest.raises(DataError, match="no picture of fold 7 in `.*own.csv`"):
+    with pytest.raises(DataError, match="no image of fold 7 in `.*own.csv`"):
         find_sets([manifest], folds={7})
 
 
@@ -203,5 +203,5 @@ def test_what_cannot_be_opened_or_told_apart(tmp_path: Path, people: Path) -> No
     assert list(names_of([Path("a/last.pt"), Path("b/last.pt"), Path("c/m.onnx")])) == ["a/last.pt", "b/last.pt", "m"]
     with pytest.raises(ConfigError, match="artefacts cannot be told apart"):
         names_of([Path("a/last.pt"), Path("a/last.pt")])
-    with pytest.raises(DataError, match="no picture of fold 0"):
+    with pytest.raises(DataError, match="no image of fold 0"):
         find_sets([people], folds={0})

@@ -89,7 +89,7 @@ def test_a_missed_face_is_its_centre_square(config: Config) -> None:
 
 def test_unreadable_pictures_are_counted_and_left_out(config: Config) -> None:
     broken = sorted(Path(config.utkface[0]).glob("*_0_*.png"))[0]
-    broken.write_text("no picture")
+    broken.write_text("no image")
     loaded = load_samples(config)
     assert loaded.unreadable["utkface"] == [broken.name]
     assert len(loaded.samples) == 48 + 24 - 1
@@ -115,7 +115,7 @@ def test_excluded_pictures_are_not_trained_on(config: Config, tmp_path: Path) ->
     loaded = load_samples(dataclasses.replace(config, exclude=str(tmp_path / "names.txt")))
     gone = samples.fold != loaded.samples.fold
     assert set(np.flatnonzero(gone)) == {trained, fairface} and loaded.excluded == 2
-    with pytest.raises(DataError, match="cannot read `nowhere.txt`, the names of pictures to leave out"):
+    with pytest.raises(DataError, match="cannot read `nowhere.txt`, the names of images to leave out"):
         load_samples(dataclasses.replace(config, exclude="nowhere.txt"))
 
 
@@ -141,7 +141,7 @@ def test_missing_data_and_detector_are_named(config: Config, tmp_path: Path) -> 
         load_samples(dataclasses.replace(config, utkface=("nowhere",)))
     with pytest.raises(DataError, match="no detector at `none.onnx`.*--set detector=FILE"):
         load_samples(dataclasses.replace(config, detector="none.onnx"))
-    with pytest.raises(DataError, match="utkface: no picture of fold 0, 1 in "):
+    with pytest.raises(DataError, match="utkface: no image of fold 0, 1 in "):
         load_samples(dataclasses.replace(config, train_folds=(0,), validation_folds=(1,)))
 
 

@@ -1,4 +1,4 @@
-"""Manifests: labels in every form, pictures in folders and zips, and a sentence for every line that is wrong."""
+"""Manifests: labels in every form, images in folders and zips, and a sentence for every line that is wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainer.data.manifest import IntervalFace, open_manifest
 
 
 def manifest(folder: Path, *lines: str) -> Path:
-    """A manifest beside two pictures and a zip with one."""
+    """A manifest beside two images and a zip with one."""
     for name in ("a.jpg", "b.jpg"):
         (folder / name).write_bytes(name.encode())
     with zipfile.ZipFile(folder / "more.zip", "w") as archive:
@@ -49,7 +49,7 @@ def test_intervals_are_kept_as_written(tmp_path: Path, age: str, ends: tuple[int
 def test_missing_pictures_are_skipped_by_name(tmp_path: Path) -> None:
     (folder,) = open_manifest(manifest(tmp_path, "path,gender", "a.jpg,1", "gone.jpg,0"))
     assert [face.name for face in folder.faces] == ["a.jpg"]
-    assert folder.skipped == ("gone.jpg (no such picture)",)
+    assert folder.skipped == ("gone.jpg (no such image)",)
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_missing_pictures_are_skipped_by_name(tmp_path: Path) -> None:
         (("path,age,fold", "a.jpg,3,11"), "line 2: fold `11` is not known"),
         (("path,age", "a.jpg,3", "a.jpg,4"), "line 3: `a.jpg` is listed twice"),
         (("path,age", ",3"), "line 2: the path is empty"),
-        (("path,age", "gone.jpg,3"), "no picture found, 1 missing such as"),
-        (("path,age", "none.zip/a.jpg,3"), "expected a zip of pictures"),
+        (("path,age", "gone.jpg,3"), "no image found, 1 missing such as"),
+        (("path,age", "none.zip/a.jpg,3"), "expected a zip of images"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, lines: tuple[str, ...], message: str) -> None:

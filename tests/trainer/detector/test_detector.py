@@ -253,7 +253,7 @@ def spot() -> Marked:
 
 
 def brightest(image: np.ndarray) -> np.ndarray:
-    """The middle of what is bright, x and y, from the picture's corner."""
+    """The middle of what is bright, x and y, from the image's corner."""
     rows, columns = np.nonzero(image.max(axis=2) > 90)
     return np.array([columns.mean() + 0.5, rows.mean() + 0.5])
 

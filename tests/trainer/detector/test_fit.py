@@ -48,9 +48,7 @@ def test_pictures_are_reproducible_and_labelled_inside(recipe: Recipe) -> None:
         assert torch.equal(item["image"], again[index]["image"]) and torch.equal(item["scores"], again[index]["scores"])
         boxes = item["boxes"][item["weights"] > 0]
         labelled += len(boxes)
-        assert bool((boxes[:, :2] < 128).all()) and bool((boxes[:, 2:] > 0).all()), (
-            "a labelled face lies off the picture"
-        )
+        assert bool((boxes[:, :2] < 128).all()) and bool((boxes[:, 2:] > 0).all()), "a labelled face lies off the image"
     assert labelled > 0
     assert not torch.equal(stream[0]["image"], stream[1]["image"])
 
@@ -61,7 +59,7 @@ def test_each_picture_is_shown_twice(recipe: Recipe, monkeypatch: pytest.MonkeyP
     shown = [stream[index]["image"] for index in range(9)]
     assert all(torch.equal(shown[index], shown[index + 3]) for index in range(3))
     assert not any(torch.equal(shown[index], shown[index + 6]) for index in range(3))
-    assert torch.equal(late[4]["image"], shown[4]), "a run resumed in a second showing sees other pictures"
+    assert torch.equal(late[4]["image"], shown[4]), "a run resumed in a second showing sees other images"
 
 
 def test_resuming_after_an_interruption_repeats_an_uninterrupted_run(

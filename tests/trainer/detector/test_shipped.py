@@ -1,4 +1,4 @@
-"""The shipped detector against its teacher, on a sample of pictures it was not trained on."""
+"""The shipped detector against its teacher, on a sample of images it was not trained on."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def test_surgery_leaves_nothing_against_the_other_task(seed: int, count: int) ->
     for gradient, original in zip(projected, gradients):
         others = [torch.dot(original, other) for other in gradients if other is not original]
         if min(others) >= 0:
-            assert torch.equal(gradient, original)  # who is in nobody's way stays
+            assert torch.equal(gradient, original)  # who is in no one's way stays
         assert any(torch.dot(gradient, other) >= -1e-5 for other in gradients if other is not original)
 
 

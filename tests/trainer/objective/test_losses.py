@@ -56,7 +56,7 @@ def ages(*values: float) -> torch.Tensor:
 
 
 def labels(age: float = NAN, low: int = -1, high: int = -1, gender: int = -1, race: int = -1) -> Targets:
-    """The labels of one picture."""
+    """The labels of one image."""
     return Targets(ages(age), *(torch.tensor([x]) for x in (low, high, gender, race)))
 
 
@@ -265,7 +265,7 @@ def test_inverse_class_weights_make_classes_count_the_same() -> None:
     race = np.array([0] * 60 + [1] * 20 + [2] * 15 + [3] * 5 + [-1] * 9)
     config = with_class_weights(Config(class_weighting="inverse"), race)
     assert config.race_class_weights[:4] == pytest.approx((100 / 300, 1.0, 100 / 75, 4.0))
-    assert config.race_class_weights[4] == 1.0  # no picture: nothing to weigh
+    assert config.race_class_weights[4] == 1.0  # no image: nothing to weigh
     assert with_class_weights(DEFAULTS, race) is DEFAULTS
 
 

@@ -81,7 +81,7 @@ def test_mirrored_pictures_are_learned_and_asked_too() -> None:
     mirrored = SoftLabels(embeddings.names, {"embedding": noise})
     alone = soft_labels(samples, [embeddings], CONFIG, 3, lambda _: None, learning=SHORT)
     both = soft_labels(samples, [embeddings], CONFIG, 3, lambda _: None, [mirrored], SHORT)
-    assert np.array_equal(alone.columns["embedding"], both.columns["embedding"])  # the pictures' own vectors
+    assert np.array_equal(alone.columns["embedding"], both.columns["embedding"])  # the images' own vectors
     assert both.columns["race"].max(axis=1).mean() < alone.columns["race"].max(axis=1).mean() - 0.1
     assert (both.columns["race"].argmax(axis=1) == samples.race).mean() > 0.8
     with pytest.raises(DataError, match="--mirrored: expected the same networks in the same order, 8 numbers a pict"):
@@ -104,17 +104,17 @@ def test_what_is_missing_is_said() -> None:
     with pytest.raises(DataError, match="expected a column embedding, found gender"):
         soft_labels(samples, [SoftLabels(("0",), {"gender": np.ones((1, 2), np.float32)})], CONFIG, 0, print)
     stranger = SoftLabels(("stranger",), {"embedding": np.ones((1, 2), np.float32)})
-    with pytest.raises(DataError, match="the embeddings have none of the recipe's training pictures"):
+    with pytest.raises(DataError, match="the embeddings have none of the recipe's training images"):
         soft_labels(samples, [stranger], CONFIG, 0, print)
     few = dataclasses.replace(CONFIG, train_folds=(3,))
-    with pytest.raises(DataError, match="expected 256 training pictures or more in the other folds, found 160"):
+    with pytest.raises(DataError, match="expected 256 training images or more in the other folds, found 160"):
         soft_labels(samples, [embeddings], few, 0, print)
     with pytest.raises(DataError, match="--width: expected at most the 8 dimensions there are, found 9"):
         soft_labels(samples, [embeddings], CONFIG, 9, lambda _: None, learning=SHORT)
 
 
 def mean_colour(path: Path, dtype: int = TensorProto.FLOAT, batch: str | int = "N") -> Path:
-    """A network that answers a picture's mean colour."""
+    """A network that answers an image's mean colour."""
     graph = helper.make_graph(
         [helper.make_node("GlobalAveragePool", ["x"], ["mean"])], "mean",
         [helper.make_tensor_value_info("x", dtype, [batch, 3, 32, 32])],
@@ -174,7 +174,7 @@ def test_only_the_recipes_folds_are_embedded(crops: bool, tmp_path: Path) -> Non
 
 
 def left_half(path: Path) -> Path:
-    """A network that answers the mean colour of a picture's left half."""
+    """A network that answers the mean colour of an image's left half."""
     whole = onnx.load(mean_colour(path))
     axes = {"starts": [0], "ends": [8], "axes": [3]}
     for name, values in axes.items():
@@ -211,7 +211,7 @@ def test_one_network_has_to_be_named(tmp_path: Path) -> None:
     assert isinstance(result.exception, ConfigError)
     assert str(result.exception) == "embed: expected either --onnx FILE or --dlib"
     result = CliRunner().invoke(app, ["embed", str(recipe), "--dlib", "--crops", "-o", str(tmp_path / "x.safetensors")])
-    assert str(result.exception) == "embed: --crops is for --onnx; dlib cuts whole pictures by its own landmarks"
+    assert str(result.exception) == "embed: --crops is for --onnx; dlib cuts whole images by its own landmarks"
     with pytest.raises(ArtifactError, match="expected one float32 input and an output features, found inputs"):
         onnx_embedding(mean_colour(tmp_path / "a.onnx"), 32, 0, 1, "features")
 
