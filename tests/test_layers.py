@@ -62,7 +62,7 @@ OWNERS = {
     "openvino": ("edgeface/runtime/openvino.py",),
     "tensorrt": ("edgeface/runtime/trt.py",),
     "pycuda": ("edgeface/runtime/cuda.py",),
-    "scipy": ("edgeface/pipeline/track_kalman.py",),
+    "scipy": (),
 }
 
 
