@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeface.datasets import FaceSet, LabelledFace, find_faces, fold_of, in_folds, open_faces, parse_folds
+from edgeface.datasets import FaceSet, LabelledFace, find_faces, fold_of, in_folds, parse_folds
 from edgeface.errors import DataError
 from edgeface.spec import RACES
+from tests.fixtures import open_faces
 
 FAIRFACE_HEADER = "file,age,gender,race\n"
 

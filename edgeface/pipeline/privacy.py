@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -145,14 +145,6 @@ def blur_box(pixels: Image, box: tuple[float, float, float, float]) -> None:
     cells = (max(1, round(_CELLS * (x2 - x1) / longer)), max(1, round(_CELLS * (y2 - y1) / longer)))
     small = cv2.resize(region, cells, interpolation=cv2.INTER_AREA)
     pixels[y1:y2, x1:x2] = cv2.resize(small, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR)
-
-
-class Messenger(Protocol):
-    """A sink that takes messages in place of results."""
-
-    name: str
-
-    def send(self, message: Message) -> None: ...
 
 
 @dataclass

@@ -10,11 +10,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
-from edgeface.datasets import open_faces  # noqa: E402
 from edgeface.errors import DataError  # noqa: E402
 from edgeface.preprocess import centre_crop  # noqa: E402
 from edgeface.types import Faces, Image  # noqa: E402
-from tests.fixtures import tiny_detector  # noqa: E402, F401
+from tests.fixtures import open_faces, tiny_detector  # noqa: E402, F401
 from tests.trainer.people import make_fairface, make_people, write_chip  # noqa: E402
 from trainer.config import Config  # noqa: E402
 from trainer.crops import Cut, Stack, cache_key, cached_crops, cached_masks  # noqa: E402
