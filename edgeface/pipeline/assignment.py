@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-def best_pairs(merits: Array) -> list[tuple[int, int]]:
-    """The pairs (row, column), in the order of rows, whose ``merits`` ``[R, C]`` have the greatest sum.
+def best_pairs(scores: Array) -> list[tuple[int, int]]:
+    """The pairs (row, column), in the order of rows, whose ``scores`` ``[R, C]`` have the greatest sum.
 
     Each row and each column occurs at most once; there are as many pairs as the shorter side is long. Where several
-    assignments are equally good, the same one is found for the same ``merits`` each time. Raises ``ValueError`` where
-    a merit isn't finite.
+    assignments are equally good, the same one is found for the same ``scores`` each time. Raises ``ValueError`` where
+    a score isn't finite.
     """
-    if not np.isfinite(merits).all():
-        raise ValueError("merits: expected finite numbers")
-    if merits.shape[0] > merits.shape[1]:
-        return sorted((row, column) for column, row in best_pairs(merits.T))
-    paths = _Paths(-merits)
-    for row in range(len(merits)):
+    if not np.isfinite(scores).all():
+        raise ValueError("scores: expected finite numbers")
+    if scores.shape[0] > scores.shape[1]:
+        return sorted((row, column) for column, row in best_pairs(scores.T))
+    paths = _Paths(-scores)
+    for row in range(len(scores)):
         paths.add(row)
     return list(enumerate(paths.column_of))
 
