@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeface.evaluation.datasets import FaceSet, find_faces
 from edgeface.imaging.geometry import template
 from edgeface.spec.model import DETECTOR_KEY, MODEL_KEY, AlignmentSpec, DetectorSpec, ModelSpec, default_heads
 from edgeface.types import Image
@@ -27,6 +29,12 @@ def tiny_spec(**changes: Any) -> ModelSpec:
     alignment = AlignmentSpec(tuple((float(x), float(y)) for x, y in points))
     spec = ModelSpec("tiny", SIZE, alignment, default_heads(), training={"data": "none"}, metrics={"age_mae": 12.5})
     return dataclasses.replace(spec, **changes)
+
+
+def open_faces(path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> FaceSet:
+    """The only set of labelled images at ``path``."""
+    (found,) = find_faces([path], labels)
+    return found
 
 
 def convolutions(model: Path) -> list[str]:

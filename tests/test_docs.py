@@ -77,6 +77,7 @@ def test_options_exist(page: Path) -> None:
 
 
 def test_metrics_exist() -> None:
+    pytest.importorskip("prometheus_client", reason="prometheus-client is not installed (extra `live`)")
     text = (ROOT / "docs" / "operation.md").read_text(encoding="utf-8")
     named = set()
     for name in re.findall(r"\b((?:edgeface|process)_[a-z_]+(?:\{[a-z,]+\}_total)?)", text):

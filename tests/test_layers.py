@@ -41,6 +41,7 @@ OWNERS = {
     "openvino": ("edgeface/runtime/openvino.py",),
     "tensorrt": ("edgeface/runtime/trt.py",),
     "pycuda": ("edgeface/cuda/pycuda_context.py",),
+    "scipy": ("benchmarks/",),
 }
 CROWDED = 16
 SEVERAL_MEANINGS = frozenset({"__init__.py", "__main__.py", "base.py", "open.py", "config.py"})

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from edgeface.evaluation.datasets import in_folds, open_faces
+from edgeface.evaluation.datasets import in_folds
 from edgeface.inference.detector import shipped_model
 from tests.conftest import ROOT
+from tests.fixtures import open_faces
 
 for _package in ("torch", "onnx"):
     pytest.importorskip(_package, reason=f"{_package} is not installed (extra `train`)")

@@ -56,7 +56,7 @@ def video(results: Mapping[str, Results]) -> Tables:
     """The table ``video`` from four commands."""
     shares, fps = results["pipeline_efficiency"]["share_of_parts"], results["cpp_frames"]["median_ratio"]
     rows = [
-        (_fusion_title(results["fusion"]), _fusion(results["fusion"]["figures"]), "fusion"),
+        (_fusion_title(results["fusion"]), _fusion(results["fusion"]["figures"]), "fusion_study"),
         (f"cameras that fail, for {results['soak']['minutes']:.0f} minutes", _soak(results["soak"]), "soak"),
         (
             "the whole pipeline against the bare cost of its parts",
@@ -69,7 +69,7 @@ def video(results: Mapping[str, Results]) -> Tables:
             "cpp_frames",
         ),
     ]
-    commands = [(*row[:2], f"`python -m benchmarks.{row[2]}`") for row in rows]
+    commands = [(*row[:2], f"`python -m benchmarks.studies.{row[2]}`") for row in rows]
     return {"video": markdown(("what", "measured", "command"), commands)}
 
 

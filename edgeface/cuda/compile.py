@@ -61,11 +61,6 @@ def cached(capability: int) -> Path:
     return cache_dir() / "kernels" / f"{digest()[:16]}-sm_{capability}.cubin"
 
 
-def compile_ptx(capability: int, out: Path) -> None:
-    """Write the kernels as PTX for ``capability`` and newer."""
-    run_nvcc(["-ptx", f"-arch=compute_{capability}"], out)
-
-
 def resources(capability: int, out: Path) -> dict[str, Resources]:
     """Compile for ``capability`` into ``out`` and read what each kernel takes."""
     report = run_nvcc(["-cubin", f"-arch=sm_{capability}", "-Xptxas", "-v"], out)

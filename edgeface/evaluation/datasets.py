@@ -82,25 +82,15 @@ class FaceSet:
             raise DataError(f"cannot read an image of `{self.path}`: {error}") from error
 
 
-def open_faces(path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> FaceSet:
-    """The labelled images of a folder or zip, sorted by name.
-
-    Without ``labels`` the names must be UTKFace's, ``[age]_[gender]_[race]_[date&time].…``; with it they are those of
-    a FairFace ``labels.csv`` (``file,age,gender,race``). Raises ``DataError`` where nothing usable is found.
-    """
-    found = _face_set(Path(path), labels, None if labels is None else _read_rows(Path(labels)))
-    if not found.faces:
-        raise DataError(_nothing_found(f"`{path}`", found.skipped, labels))
-    return found
-
-
 def find_faces(
     paths: Sequence[str | os.PathLike[str]],
     labels: str | os.PathLike[str] | None = None,
     folds: Collection[int] | None = None,
 ) -> tuple[FaceSet, ...]:
-    """``open_faces`` of several folders and zips, each folder with the zips in it; those of ``folds`` (``None``: all).
+    """The labelled images of folders and zips, each folder with the zips in it; those of ``folds`` (``None``: all).
 
+    Each set is sorted by name. Without ``labels`` the names must be UTKFace's, ``[age]_[gender]_[race]_[date&time].…``;
+    with it they are those of a FairFace ``labels.csv`` (``file,age,gender,race``).
     Sets without a face of these folds are left out, unless they skipped some. Raises ``DataError`` without any face.
     """
     rows = None if labels is None else _read_rows(Path(labels))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from edgeface import __version__
 from edgeface.common.web_server import Request, WebServer, host_and_port
-from edgeface.pipeline.prometheus import CONTENT_TYPE, Family, Kind, Metrics, Sample, one, process_families
+from edgeface.pipeline.prometheus import CONTENT_TYPE, Kind, Metrics, Sample, metric, one
 from edgeface.pipeline.run_stats import RunStats, Window
 from edgeface.sinks.base import Sink, SinkCounters
 from edgeface.sinks.sink_uri import redacted
 from edgeface.sources.base import Source
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 STATES = ("connecting", "live", "stalled", "reconnecting", "ended", "failed")
 PORT = 9090
@@ -22,31 +26,33 @@ _TELLING = ("attributes", "track", "fuse")
 def run_metrics(stats: RunStats, sinks: Sequence[Sink] = (), counts_only: bool = False) -> Metrics:
     """Metrics of a run and its process.
 
-    ``counts_only`` leaves out all that tells, scrape by scrape, whether a person is in view.
+    ``counts_only`` leaves out all that shows, scrape by scrape, whether a person is in view.
     """
-
     return Metrics(
-        lambda: [_build()], lambda: run_families(stats, counts_only), lambda: sink_families(sinks), process_families
+        lambda: [_build()],
+        lambda: of_run(stats, counts_only),
+        lambda: of_sources(stats.sources),
+        lambda: of_sinks(sinks),
     )
 
 
-def _build() -> Family:
-    return Family("edgeface_build_info", "gauge", "The version that runs.", (Sample(1, {"version": __version__}),))
+def _build() -> Metric:
+    version = Sample(1, {"version": __version__})
+    return metric("edgeface_build_info", "gauge", "Version of edgeface in the label, always 1.", [version])
 
 
-def run_families(stats: RunStats, counts_only: bool = False) -> Iterator[Family]:
-    """What the worker and the sources have done so far."""
-    yield one("edgeface_frames_total", "counter", "Frames answered.", stats.frames)
-    yield one("edgeface_queue_depth", "gauge", "Frames that wait for the worker.", stats.queue_depth())
+def of_run(stats: RunStats, counts_only: bool = False) -> Iterator[Metric]:
+    """What the worker has done so far."""
+    yield one("edgeface_frames_total", "counter", "Number of frames processed.", stats.frames)
+    yield one("edgeface_queue_depth", "gauge", "Number of frames waiting to be processed.", stats.queue_depth())
     if not counts_only:
-        yield one("edgeface_faces_total", "counter", "Faces in the frames answered.", stats.faces)
-        yield one("edgeface_inferences_total", "counter", "Faces the attribute network saw.", stats.inferences)
+        yield one("edgeface_faces_total", "counter", "Number of faces in the frames processed.", stats.faces)
+        yield one("edgeface_inferences_total", "counter", "Number of faces run through the network.", stats.inferences)
     ages = _summary({}, stats.ages_s)
-    yield Family("edgeface_frame_age_seconds", "summary", "From a live frame's capture to its result.", ages)
+    yield metric("edgeface_frame_age_seconds", "summary", "Latency from capture to result of live frames.", ages)
     stages = [(name, window) for name, window in stats.stages_s.items() if not (counts_only and name in _TELLING)]
-    laps = tuple(sample for name, window in stages for sample in _summary({"stage": name}, window))
-    yield Family("edgeface_stage_seconds", "summary", "Time a frame spent in a stage.", laps)
-    yield from source_families(stats.sources)
+    laps = [sample for name, window in stages for sample in _summary({"stage": name}, window)]
+    yield metric("edgeface_stage_seconds", "summary", "Time spent on a frame, by pipeline stage.", laps)
 
 
 def _summary(labels: dict[str, str], window: Window) -> tuple[Sample, ...]:
@@ -56,47 +62,47 @@ def _summary(labels: dict[str, str], window: Window) -> tuple[Sample, ...]:
 
 
 _SOURCE: tuple[tuple[str, str], ...] = (
-    ("frames", "Frames decoded."),
-    ("dropped", "Frames thrown away for newer ones."),
-    ("skipped", "Packets not decoded since the stream was late."),
-    ("reconnects", "Connections after which frames came again."),
-    ("stalls", "Silences that were too long."),
-    ("errors", "Failed connections and damaged frames."),
+    ("frames", "Number of frames decoded."),
+    ("dropped", "Number of frames dropped in favour of newer ones."),
+    ("skipped", "Number of packets not decoded because the stream was late."),
+    ("reconnects", "Number of reconnects that brought frames again."),
+    ("stalls", "Number of source stalls that triggered a reconnect."),
+    ("errors", "Number of failed connections and damaged frames."),
 )
 _SINK: tuple[tuple[str, Kind, str], ...] = (
-    ("written", "counter", "Results or messages delivered."),
-    ("dropped", "counter", "Results or messages lost because the sink was slow or away."),
-    ("reconnects", "counter", "Returns of the sink's peer."),
-    ("errors", "counter", "Attempts at delivery that failed."),
-    ("depth", "gauge", "Results that wait for the sink."),
+    ("written", "counter", "Number of results or messages delivered."),
+    ("dropped", "counter", "Number of results or messages lost because the sink was slow or unreachable."),
+    ("reconnects", "counter", "Number of times the sink reconnected to its peer."),
+    ("errors", "counter", "Number of failed delivery attempts."),
+    ("depth", "gauge", "Number of results waiting for the sink."),
 )
 
 
-def source_families(sources: Sequence[Source]) -> Iterator[Family]:
+def of_sources(sources: Sequence[Source]) -> Iterator[Metric]:
     """Counters and state of each source."""
     named = _named([redacted(source.name) for source in sources])
     for key, help in _SOURCE:
-        samples = tuple(Sample(getattr(s.counters, key), {"source": name}) for name, s in zip(named, sources))
-        yield Family(f"edgeface_source_{key}_total", "counter", help, samples)
-    states = tuple(
+        samples = [Sample(getattr(s.counters, key), {"source": name}) for name, s in zip(named, sources)]
+        yield metric(f"edgeface_source_{key}_total", "counter", help, samples)
+    states = [
         Sample(source.state == state, {"source": name, "state": state})
         for name, source in zip(named, sources)
         for state in STATES
-    )
-    yield Family("edgeface_source_state", "gauge", "1 for the state that a source is in.", states)
+    ]
+    yield metric("edgeface_source_state", "gauge", "1 for the current state of a source, 0 for the others.", states)
 
 
-def sink_families(sinks: Sequence[Sink]) -> Iterator[Family]:
+def of_sinks(sinks: Sequence[Sink]) -> Iterator[Metric]:
     """Counters and queue of each sink."""
     counters: list[SinkCounters] = [getattr(sink, "counters", None) or SinkCounters() for sink in sinks]
     named = _named([sink.name for sink in sinks])
     for key, kind, help in _SINK:
-        samples = tuple(Sample(getattr(counter, key), {"sink": name}) for name, counter in zip(named, counters))
-        yield Family(f"edgeface_sink_{key}{'_total' if kind == 'counter' else ''}", kind, help, samples)
+        samples = [Sample(getattr(counter, key), {"sink": name}) for name, counter in zip(named, counters)]
+        yield metric(f"edgeface_sink_{key}{'_total' if kind == 'counter' else ''}", kind, help, samples)
 
 
 def _named(names: list[str]) -> list[str]:
-    """The names, told apart where two are the same: samples of a family differ in their labels."""
+    """The names, told apart where two are the same: samples of a metric differ in their labels."""
     return [name if names.count(name) == 1 else f"{name}#{number + 1}" for number, name in enumerate(names)]
 
 

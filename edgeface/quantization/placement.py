@@ -38,9 +38,6 @@ class Plan:
             name = self.tied[name]
         return name
 
-    def ranges_needed(self) -> set[str]:
-        return {self.root(name) for name in self.pairs}
-
     def add(self, tensor: str, reader: Node, position: int) -> None:
         readers = self.pairs.setdefault(tensor, [])
         if (reader.name, position) not in readers:

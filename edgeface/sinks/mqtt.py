@@ -10,7 +10,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
@@ -24,7 +24,9 @@ from edgeface.sinks.sink_uri import SinkUri
 _PORT, _TLS_PORT = 1883, 8883
 _KEEPALIVE_S = 15
 _ACKNOWLEDGED_S = 10.0
-"""A message that the broker has not taken by then is tried again."""
+"""A message that the broker has not acknowledged by then is tried again."""
+_CHECK_S = 0.5
+"""While a message waits for its acknowledgement, a lost connection and ``abort`` are noticed this soon."""
 _QOS = 1
 PASSWORD = "EDGEFACE_MQTT_PASSWORD"
 """Environment variable, so that the password is on no command line."""
@@ -56,8 +58,6 @@ class MqttSink(ReconnectingSink):
         self._connected, self._refusal = False, "no connection"
         self._client = _client(self._topic, given, unquote(url.username or ""), unquote(url.password or ""))
         self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
-        self._client.on_publish = self._on_publish
-        self._published: set[int] = set()
         port = url.port or (_TLS_PORT if url.scheme == "mqtts" else _PORT)
         self._client.connect_async(url.hostname, port, _KEEPALIVE_S)
         self._client.loop_start()
@@ -94,25 +94,32 @@ class MqttSink(ReconnectingSink):
 
     def _deliver(self, topic: str, payload: str, retain: bool) -> None:
         """Publish and wait until the broker has it, over as many connections as that takes."""
-        mids: list[int] = []  # what the client was given once, it sends again by itself when it is connected again
+        handles: list[Any] = []  # what the client has accepted, it sends again by itself after it has reconnected
 
         def attempt() -> bool:
-            self._wait(lambda: self._connected, _ACKNOWLEDGED_S)
+            with self._changed:
+                self._changed.wait_for(lambda: self._connected or self.stopped.is_set(), _ACKNOWLEDGED_S)
             if not self._connected:
                 raise OSError(self._refusal)
-            if not mids:
-                self._published.clear()
-                mids.append(self._client.publish(topic, payload, qos=_QOS, retain=retain).mid)
-            self._wait(lambda: mids[0] in self._published or not self._connected, _ACKNOWLEDGED_S)
-            if mids[0] not in self._published:
-                raise OSError("the broker has not taken a message")
+            if not handles:
+                handles.append(self._client.publish(topic, payload, qos=_QOS, retain=retain))
+            try:
+                acknowledged = self._acknowledged(handles[0], _ACKNOWLEDGED_S)
+            except (RuntimeError, ValueError) as error:  # the client has not accepted it, so it has to be given again
+                handles.clear()
+                raise OSError(f"cannot publish: {error}") from error
+            if not acknowledged:
+                raise OSError("the broker has not acknowledged a message")
             return True
 
         self.retry(attempt)
 
-    def _wait(self, ready: Callable[[], bool], timeout_s: float) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: ready() or self.stopped.is_set(), timeout_s)
+    def _acknowledged(self, handle: Any, timeout_s: float) -> bool:
+        """Whether the broker acknowledges a message within ``timeout_s``, with this connection and before ``abort``."""
+        ends = time.monotonic() + timeout_s
+        while not handle.is_published() and self._connected and not self.stopped.is_set() and time.monotonic() < ends:
+            handle.wait_for_publish(min(_CHECK_S, timeout_s))
+        return bool(handle.is_published())
 
     def abort(self) -> None:
         super().abort()
@@ -131,16 +138,12 @@ class MqttSink(ReconnectingSink):
             self._connected, self._refusal = False, "no connection"
             self._changed.notify_all()
 
-    def _on_publish(self, _client: Any, _data: Any, mid: int, _reason: Any, _properties: Any) -> None:
-        with self._changed:
-            self._published.add(mid)
-            self._changed.notify_all()
-
     def close(self) -> None:
         """Say that nothing more comes, and leave."""
         if self._connected:
             handle = self._client.publish(f"{self._topic}/availability", "offline", qos=_QOS, retain=True)
-            self._wait(lambda: handle.mid in self._published or not self._connected, 1.0)
+            with suppress(RuntimeError, ValueError):  # the connection was lost just now
+                self._acknowledged(handle, 1.0)
         self._client.disconnect()
         self._client.loop_stop()
         self._connected = False

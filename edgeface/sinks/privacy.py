@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -148,14 +148,6 @@ def blur_box(pixels: Image, box: tuple[float, float, float, float]) -> None:
     pixels[y1:y2, x1:x2] = cv2.resize(small, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR)
 
 
-class Messenger(Protocol):
-    """A sink that takes messages in place of results."""
-
-    name: str
-
-    def send(self, message: Message) -> None: ...
-
-
 @dataclass
 class _Interval:
     start_s: float
@@ -173,7 +165,7 @@ class CountingSink(ContextSink):
     def __init__(self, sink: Sink, options: CountOptions, heads: Sequence[str] = LIVE_HEADS) -> None:
         send = getattr(sink, "send", None)
         if send is None:
-            kind = "pictures" if getattr(sink, "pictures", False) else "rows about single people"
+            kind = "images" if getattr(sink, "pictures", False) else "rows about single people"
             raise ConfigError(
                 f"`{sink.name}` takes {kind}, of which none may leave with --privacy; name a .jsonl, mqtt:…"
             )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import ConfigError
+from edgeface.tracking.assignment import best_pairs
 from edgeface.tracking.clock import StreamClock
 from edgeface.tracking.track_ids import TrackIdAllocator
 from edgeface.types import Faces, Tracks
@@ -50,9 +51,6 @@ class KalmanTracker:
     def __init__(self, min_hits: int = 2, max_gap_s: float = 1.0) -> None:
         if not 0 < max_gap_s < math.inf:
             raise ConfigError(f"max_gap_s: expected seconds above 0, found {max_gap_s}")
-        from scipy.optimize import linear_sum_assignment  # here, so that no frame waits while SciPy is loaded
-
-        self._assign = linear_sum_assignment
         self.max_gap_s = max_gap_s
         self._numbers = TrackIdAllocator(min_hits)
         self._clock = StreamClock()
@@ -93,8 +91,7 @@ class KalmanTracker:
         if not self._tracks or not len(places):
             return {}
         association_scores = np.stack([track.association_scores(places) for track in self._tracks], axis=1)
-        rows, columns = self._assign(association_scores, maximize=True)
-        return {int(row): int(column) for row, column in zip(rows, columns) if association_scores[row, column] > 0}
+        return {row: column for row, column in best_pairs(association_scores) if association_scores[row, column] > 0}
 
     def _seen(self, place: Array, column: int | None) -> _Track:
         """The track of ``place``: the matched one, corrected by it, or a new one."""

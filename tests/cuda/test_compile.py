@@ -39,7 +39,7 @@ def test_no_kernel_spills(nvcc: None, tmp_path: Path, capability: int) -> None:
 
 
 def test_ptx_holds_every_kernel(nvcc: None, tmp_path: Path) -> None:
-    kernels.compile_ptx(90, tmp_path / "kernels.ptx")
+    kernels.run_nvcc(["-ptx", "-arch=compute_90"], tmp_path / "kernels.ptx")
     text = (tmp_path / "kernels.ptx").read_text()
     assert ".target sm_90" in text
     bodies = {part.split("(")[0]: part for part in text.split(".entry ")[1:]}

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeface.errors import DataError
-from edgeface.evaluation.datasets import FaceSet, LabelledFace, find_faces, fold_of, in_folds, open_faces, parse_folds
+from edgeface.evaluation.datasets import FaceSet, LabelledFace, find_faces, fold_of, in_folds, parse_folds
 from edgeface.spec.model import RACES
+from tests.fixtures import open_faces
 
 FAIRFACE_HEADER = "file,age,gender,race\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -13,14 +14,14 @@ from typing import Any
 import pytest
 
 from edgeface.cli.live_options import logging_events, privacy_options, serving_metrics
-from edgeface.errors import ConfigError, SinkError
-from edgeface.pipeline.prometheus import Family, Metrics, Sample, one, process_families
+from edgeface.errors import ConfigError, MissingDependencyError, SinkError
+from edgeface.pipeline.prometheus import Metrics
 from edgeface.pipeline.run_metrics import MetricsServer, run_metrics
 from edgeface.pipeline.run_stats import RunStats
 from edgeface.sinks.base import SinkCounters
 from edgeface.sources.frame_queue import Counters
 
-parser = pytest.importorskip("prometheus_client.parser", reason="prometheus-client is not installed (extra `dev`)")
+parser = pytest.importorskip("prometheus_client.parser", reason="prometheus-client is not installed (extra `live`)")
 
 
 def read(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -83,30 +84,35 @@ def test_privacy_leaves_out_what_tells_whether_somebody_is_there() -> None:
     assert "faces" not in text and "inferences" not in text and "attributes" not in text
 
 
+def test_names_and_types_stay_as_dashboards_know_them() -> None:
+    found = [line.split()[2:] for line in run_metrics(a_run(), [a_sink("x")]).text().splitlines() if "# TYPE" in line]
+    assert {name: kind for name, kind in found if not name.startswith("process_")} == {
+        "edgeface_build_info": "gauge",
+        "edgeface_frames_total": "counter",
+        "edgeface_queue_depth": "gauge",
+        "edgeface_faces_total": "counter",
+        "edgeface_inferences_total": "counter",
+        "edgeface_frame_age_seconds": "summary",
+        "edgeface_stage_seconds": "summary",
+        **{f"edgeface_source_{key}_total": "counter" for key in ("frames", "dropped", "skipped")},
+        **{f"edgeface_source_{key}_total": "counter" for key in ("reconnects", "stalls", "errors")},
+        "edgeface_source_state": "gauge",
+        **{f"edgeface_sink_{key}_total": "counter" for key in ("written", "dropped", "reconnects", "errors")},
+        "edgeface_sink_depth": "gauge",
+    }
+
+
 def test_the_process_is_described() -> None:
-    found = read(Metrics(process_families).text())
+    found = read(Metrics().text())
     assert found["process_resident_memory_bytes", ()] > 1e6 and found["process_threads", ()] >= 1
     assert found["process_open_fds", ()] > 2 and found["process_cpu_seconds_total", ()] > 0
 
 
-def test_labels_and_odd_values_are_written_as_the_format_wants() -> None:
-    odd = 'a"b\\c\nd'
-    family = Family("x", "gauge", "odd\nhelp", (Sample(float("nan"), {"l": odd}), Sample(float("inf"), {"l": "i"})))
-    found = read(Metrics(lambda: [family]).text())
-    assert found["x", (("l", "i"),)] == float("inf") and found["x", (("l", odd),)] != found["x", (("l", odd),)]
-
-
-def test_families_of_one_name_are_joined() -> None:
-    metrics = Metrics(lambda: [Family("x_total", "counter", "h", (Sample(1, {"a": "1"}),))])
-    metrics.add(lambda: [Family("x_total", "counter", "h", (Sample(2, {"a": "2"}),))])
-    assert metrics.text().count("# TYPE x_total counter") == 1
-    assert read(metrics.text()) == {("x_total", (("a", "1"),)): 1, ("x_total", (("a", "2"),)): 2}
-
-
-@pytest.mark.parametrize(("name", "kind"), [("a b", "gauge"), ("x", "counter"), ("x_total", "gauge")])
-def test_a_name_out_of_the_rules_is_a_mistake(name: str, kind: Any) -> None:
-    with pytest.raises(ValueError, match="_total on counters only"):
-        one(name, kind, "help", 1)
+def test_without_prometheus_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    sentence = r"--metrics needs `prometheus-client`, which is not installed: pip install -e '\.\[live\]'"
+    with pytest.raises(MissingDependencyError, match=sentence), serving_metrics(":0", RunStats()):
+        pass
 
 
 def test_the_page_of_metrics_and_health() -> None:

@@ -141,6 +141,25 @@ def test_a_broker_that_goes_and_comes_back_gets_the_newest(
     assert "no connection; trying again" in caplog.text
 
 
+@needs_mosquitto
+def test_what_the_client_does_not_accept_is_given_to_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from paho.mqtt.client import MQTTMessageInfo
+    from paho.mqtt.enums import MQTTErrorCode
+
+    monkeypatch.setattr(sink_live, "_FIRST_WAIT_S", 0.02)
+    port = free_port()
+    with mosquitto(tmp_path, port), Listener(port) as heard:
+        with open_sink(f"mqtt://127.0.0.1:{port}/t#every=3600&discovery=") as sink:
+            until(lambda: heard.messages.get("t/availability") == [b"online"])
+            full = MQTTMessageInfo(1)
+            full.rc = MQTTErrorCode.MQTT_ERR_QUEUE_SIZE
+            publish, refused = sink._client.publish, [full]
+            sink._client.publish = lambda *args, **kwargs: refused.pop() if refused else publish(*args, **kwargs)
+            sink.append(result(PIXELS, 7))
+        assert sink.counters.errors == 1 and sink.counters.written == 2  # on `faces` and `state`
+        until(lambda: [frame["frame"] for frame in heard.json(f"t/{slug('clip.mp4')}/faces")] == [7])
+
+
 def test_closing_does_not_wait_for_an_absent_broker() -> None:
     sink = BoundedSink(open_sink(f"mqtt://127.0.0.1:{free_port()}/t"), policy="drop_oldest", grace_s=0.1)
     sink.append(result(PIXELS))

@@ -185,7 +185,7 @@ def test_live_frames_are_counted_by_the_clock() -> None:
     assert kept.messages[0]["start"].endswith("+00:00")
 
 
-@pytest.mark.parametrize(("uri", "kind"), [("a.mp4", "pictures"), ("out/", "pictures"), ("a.csv", "rows about single")])
+@pytest.mark.parametrize(("uri", "kind"), [("a.mp4", "images"), ("out/", "images"), ("a.csv", "rows about single")])
 def test_privacy_refuses_pictures_and_rows(tmp_path: Path, uri: str, kind: str) -> None:
     with pytest.raises(ConfigError, match=f"takes {kind}.*of which none may leave with --privacy"):
         open_guarded(f"{tmp_path}/{uri}", PrivacyOptions(counts=CountOptions()))

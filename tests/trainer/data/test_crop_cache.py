@@ -11,10 +11,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
 from edgeface.errors import DataError  # noqa: E402
-from edgeface.evaluation.datasets import open_faces  # noqa: E402
 from edgeface.imaging.preprocess import centre_crop  # noqa: E402
 from edgeface.types import Faces, Image  # noqa: E402
-from tests.fixtures import tiny_detector  # noqa: E402, F401
+from tests.fixtures import open_faces, tiny_detector  # noqa: E402, F401
 from tests.trainer.people import make_fairface, make_people, write_chip  # noqa: E402
 from trainer.config import Config  # noqa: E402
 from trainer.data.crop_cache import Cut, Stack, cache_key, cached_crops, cached_masks  # noqa: E402
