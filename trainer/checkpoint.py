@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from edgeface.common.files import atomic_path
+from edgeface.common.toml_file import from_table
 from edgeface.errors import ArtifactError, ConfigError
-from trainer import config_file as recipe
 from trainer.config import Config
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def load(run: Run, config: Config) -> None:
     """Bring ``run`` to the state of ``last.pt``. Raises ``ArtifactError`` or, for another recipe, ``ConfigError``."""
     path = checkpoint_path(config)
     state = read(path)
-    _check_same(recipe.build(Config, state["config"], f"checkpoint `{path}`"), config, path)
+    _check_same(from_table(Config, state["config"], f"checkpoint `{path}`"), config, path)
     for part in ("net", "ema", "balancer", "optimizer", "schedule", "scaler"):
         getattr(run, part).load_state_dict(state[part])
     run.epoch, run.stale = state["epoch"], state["stale"]
@@ -67,7 +67,7 @@ def load(run: Run, config: Config) -> None:
 def require_same(config: Config) -> None:
     """Raise ``ConfigError`` where the checkpoint of ``config.out`` is of another recipe."""
     path = checkpoint_path(config)
-    _check_same(recipe.build(Config, read(path)["config"], f"checkpoint `{path}`"), config, path)
+    _check_same(from_table(Config, read(path)["config"], f"checkpoint `{path}`"), config, path)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -12,22 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgeface.common.files import atomic_path
-from edgeface.common.toml_file import read_toml, unknown_key
+from edgeface.common.toml_file import from_table, read_toml
 from edgeface.errors import CalibrationError
 
 _SHA256 = re.compile("[0-9a-f]{64}")
-_TYPES: Mapping[str, type] = {
-    "name": str,
-    "source": str,
-    "licence": str,
-    "how": str,
-    "folds": list,
-    "seed": int,
-    "size": int,
-    "digest": str,
-    "files": list,
-}
-"""Keys of the file and what they hold; also their order in it."""
 _HEADER = """\
 # A calibration set: the images whose activations give an int8 network its ranges. It lists them and holds none.
 # Verify: edgeface calibration check THIS-FILE --data DATA
@@ -41,6 +29,21 @@ class CalibrationFile:
     name: str
     sha256: str
     stratum: str
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """Keys of the file, in their order."""
+
+    name: str
+    source: str
+    licence: str
+    how: str
+    folds: tuple[int, ...]
+    seed: int
+    size: int
+    digest: str
+    files: tuple[CalibrationFile, ...]
 
 
 @dataclass(frozen=True)
@@ -74,46 +77,30 @@ def read_set(path: str | os.PathLike[str]) -> CalibrationSet:
     Raises ``ConfigError`` where the file cannot be read as TOML, ``CalibrationError`` where it is no calibration set.
     """
     where = f"calibration set `{path}`"
-    raw = read_toml(path, "calibration set")
-    _check_keys(raw, _TYPES, where)
-    folds = raw["folds"]
-    if not all(type(fold) is int and 0 <= fold <= 9 for fold in folds):
-        raise CalibrationError(f"{where}: key `folds`: expected a list of 0 to 9, found {folds}")
-    files = tuple(_file(item, f"{where}: file {number}") for number, item in enumerate(raw.pop("files"), 1))
-    digest = raw.pop("digest")
-    if not _SHA256.fullmatch(digest):
-        raise CalibrationError(f"{where}: key `digest`: expected 64 hex digits, found `{digest}`")
-    return CalibrationSet(**{**raw, "folds": tuple(folds)}, files=files, stated_digest=digest)
+    raw = from_table(_Contents, read_toml(path, "calibration set"), where, CalibrationError)
+    if not all(0 <= fold <= 9 for fold in raw.folds):
+        raise CalibrationError(f"{where}: `folds`: expected a list of 0 to 9, found {list(raw.folds)}")
+    digests = {f"`files`, entry {number}: `sha256`": file.sha256 for number, file in enumerate(raw.files, 1)}
+    for key, digest in {"`digest`": raw.digest, **digests}.items():
+        if not _SHA256.fullmatch(digest):
+            raise CalibrationError(f"{where}: {key}: expected 64 hex digits, found `{digest}`")
+    return CalibrationSet(
+        raw.name, raw.source, raw.licence, raw.folds, raw.seed, raw.size, raw.how, raw.files, stated_digest=raw.digest
+    )
 
 
 def write_set(calibration: CalibrationSet, path: str | os.PathLike[str]) -> None:
     """Write the set as TOML, the same bytes for the same set, whole or not at all. Raises ``SinkError``."""
     values = {**dataclasses.asdict(calibration), "digest": calibration.digest}
-    head = [f"{key} = {_toml(values[key])}" for key in _TYPES if key != "files"]
+    head = [
+        f"{key} = {_toml(values[key])}"
+        for key in (entry.name for entry in dataclasses.fields(_Contents))
+        if key != "files"
+    ]
     files = [f"  {{ {_pairs(dataclasses.asdict(file))} }}," for file in calibration.files]
     text = "\n".join([*head, "files = [", *files, "]", ""])
     with atomic_path(path) as temporary:
         temporary.write_bytes((_HEADER + text).encode())
-
-
-def _file(item: Any, where: str) -> CalibrationFile:
-    if not isinstance(item, dict):
-        raise CalibrationError(f"{where}: expected a table with name, sha256 and stratum, found {item!r}")
-    _check_keys(item, {entry.name: str for entry in dataclasses.fields(CalibrationFile)}, where)
-    if not _SHA256.fullmatch(item["sha256"]):
-        raise CalibrationError(f"{where}: key `sha256`: expected 64 hex digits, found `{item['sha256']}`")
-    return CalibrationFile(**item)
-
-
-def _check_keys(table: Mapping[str, Any], types: Mapping[str, type], where: str) -> None:
-    for key in table:
-        if key not in types:
-            raise CalibrationError(f"{where}: {unknown_key(key, types)}")
-    for key, wanted in types.items():
-        if key not in table:
-            raise CalibrationError(f"{where} lacks the key `{key}`; make it with: edgeface calibration make")
-        if type(table[key]) is not wanted:
-            raise CalibrationError(f"{where}: key `{key}`: expected {wanted.__name__}, found {table[key]!r}")
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

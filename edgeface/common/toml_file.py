@@ -1,20 +1,25 @@
-"""TOML files that users write (recipes, gates, calibration sets): read, or refused with one sentence."""
+"""TOML files that users write (recipes, gates, calibration sets) as dataclasses, or refused with one sentence."""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import math
 import os
 import sys
-from collections.abc import Iterable
+import typing
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from edgeface.errors import ConfigError
+from edgeface.errors import ConfigError, EdgefaceError
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+T = TypeVar("T")
 
 
 def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
@@ -45,3 +50,68 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     """A clause for messages: that there is no such key, and which known one is nearest."""
     near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)
     return f"no key `{key}`" + (f", the nearest is `{near[0]}`" if near else "")
+
+
+def from_table(kind: type[T], table: Mapping[str, Any], where: str, error: type[EdgefaceError] = ConfigError) -> T:
+    """The dataclass ``kind`` filled from a table of TOML, each value checked against its field's type.
+
+    Fields hold str, int, float, bool, ``Path``, another dataclass, a tuple of one of them, or one of them or ``None``.
+    Raises ``error``, in one sentence that begins with ``where``, for keys that are unknown or missing, for values of
+    another type and for what the dataclass itself refuses.
+    """
+    hints = typing.get_type_hints(kind)
+    for key in table:
+        if key not in hints:
+            raise error(f"{where}: {unknown_key(key, hints)}")
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if field.name not in table and field.default is field.default_factory is dataclasses.MISSING:
+            raise error(f"{where}: the key `{field.name}` is missing")
+    values = {key: _as_type(value, hints[key], f"{where}: `{key}`", error) for key, value in table.items()}
+    try:
+        return kind(**values)
+    except ConfigError as fault:  # from the dataclass's own checks
+        raise error(f"{where}: {fault}") from fault
+
+
+def _as_type(value: Any, wanted: Any, what: str, error: type[EdgefaceError]) -> Any:
+    """``value`` as ``wanted``, without guessing."""
+    options = [option for option in typing.get_args(wanted) if option is not type(None)]
+    if typing.get_origin(wanted) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise error(f"{what}: expected a list, found {value!r}")
+        named = [
+            f"{what}, entry {n}" if dataclasses.is_dataclass(options[0]) else what for n in range(1, len(value) + 1)
+        ]
+        return tuple(_as_type(item, options[0], name, error) for item, name in zip(value, named))
+    if options:
+        return _as_type(value, options[0], what, error)
+    if dataclasses.is_dataclass(wanted):
+        if not isinstance(value, dict):
+            raise error(f"{what}: expected a table, found {value!r}")
+        return from_table(typing.cast(type, wanted), value, what, error)
+    if wanted is float and type(value) is int:
+        return float(value)
+    if wanted is Path and type(value) is str:
+        return Path(value)
+    if type(value) is not wanted:  # True is an int to isinstance
+        raise error(f"{what}: expected {'str' if wanted is Path else wanted.__name__}, found {value!r}")
+    return value
+
+
+def in_range(default: T, lowest: float, highest: float = math.inf) -> T:
+    """A dataclass field for a finite number within bounds, or ``None``; ``check_ranges`` checks it."""
+    return dataclasses.field(default=default, metadata={"range": (lowest, highest)})
+
+
+def check_ranges(values: Any) -> None:
+    """Raise ``ConfigError`` for the first field of the dataclass ``values`` that is out of its ``in_range``."""
+    for field in dataclasses.fields(values):
+        value = getattr(values, field.name)
+        lowest, highest = field.metadata.get("range", (-math.inf, math.inf))
+        if (
+            "range" in field.metadata
+            and value is not None
+            and not (math.isfinite(value) and lowest <= value <= highest)
+        ):
+            wanted = f"{lowest:g} or more" if highest == math.inf else f"{lowest:g} to {highest:g}"
+            raise ConfigError(f"`{field.name}`: expected {wanted}, found {value}")

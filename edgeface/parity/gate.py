@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from edgeface.bench.model_speed import Speedup
-from edgeface.common.toml_file import read_toml, unknown_key
-from edgeface.errors import ConfigError
+from edgeface.common.toml_file import check_ranges, from_table, in_range, read_toml
 from edgeface.parity.report import CandidateParity, Change, GroupLoss, HeadParity, ParityReport
 
 _NAMES = {
@@ -32,43 +29,27 @@ class Budget:
     answers three times as far as ranges from faces, long before the mean error shows it. ``latency`` asks for a
     candidate that is faster than the reference on this machine, beyond noise. ``detector_recall`` and
     ``detector_precision`` (0…1) are for face detectors: how many of the reference's faces the candidate has to find,
-    and how many of its own must be the reference's.
+    and how many of its own must be the reference's. Raises ``ConfigError`` for values out of range.
     """
 
-    age_mae_years: float = 0.05
-    accuracy_points: float = 0.3
-    group_points: float = 1.0
-    group_age_years: float = 0.25
-    group_faces: int = 50
-    flips: float = 0.02
-    age_change_years: float = 0.2
+    age_mae_years: float = in_range(0.05, 0)
+    accuracy_points: float = in_range(0.3, 0)
+    group_points: float = in_range(1.0, 0)
+    group_age_years: float = in_range(0.25, 0)
+    group_faces: int = in_range(50, 0)
+    flips: float = in_range(0.02, 0, 1)
+    age_change_years: float = in_range(0.2, 0)
     latency: bool = True
-    detector_recall: float = 0.99
-    detector_precision: float = 0.98
+    detector_recall: float = in_range(0.99, 0, 1)
+    detector_precision: float = in_range(0.98, 0, 1)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 def read_budget(path: str | os.PathLike[str]) -> Budget:
     """A gate file: TOML with some of ``Budget``'s keys. Raises ``ConfigError`` for an unknown key or a bad value."""
-    table = read_toml(path, "gate")
-    defaults = {item.name: item.default for item in fields(Budget)}
-    for key, value in table.items():
-        if key not in defaults:
-            raise ConfigError(f"gate `{path}` has {unknown_key(key, defaults)}")
-        _check(key, value, defaults[key], f"gate `{path}`: {key}")
-    return Budget(**table)
-
-
-def _check(key: str, value: Any, default: Any, where: str) -> None:
-    if isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise ConfigError(f"{where}: expected true or false, found {value!r}")
-        return
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
-    if not number or (isinstance(default, int) and not isinstance(value, int)):
-        kind = "a whole number" if isinstance(default, int) else "a number"
-        raise ConfigError(f"{where}: expected {kind} of 0 or more, found {value!r}")
-    if (key.startswith("detector_") or key == "flips") and value > 1:
-        raise ConfigError(f"{where}: expected a fraction, 0 to 1, found {value!r}")
+    return from_table(Budget, read_toml(path, "gate"), f"gate `{path}`")
 
 
 def failures(report: ParityReport, budget: Budget | None = None) -> list[str]:

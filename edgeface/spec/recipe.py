@@ -6,11 +6,11 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from edgeface.common.toml_file import check_ranges, from_table, in_range, read_toml
 from edgeface.errors import ConfigError
 
 TARGETS = ("cpu", "cpu-x86", "cpu-arm", "tensorrt")
@@ -40,11 +40,11 @@ class Recipe:
 
     target: str = "cpu"
     precision: str = "int8"
-    max_batch: int = 32
+    max_batch: int = in_range(32, 1, _LARGEST_BATCH)
     calibration: Path | None = None
     method: str = "percentile"
-    workspace_mb: int = 1024
-    dla: int | None = None
+    workspace_mb: int = in_range(1024, _SMALLEST_WORKSPACE_MB)
+    dla: int | None = in_range(None, 0, _DLA_CORES - 1)
     compute_capability: str = ""
     version_compatible: bool = False
     hardware_compatible: str = "none"
@@ -74,59 +74,22 @@ class Recipe:
             ("hardware_compatible", HARDWARE),
         ):
             if getattr(self, name) not in known:
-                raise ConfigError(f"{name}: expected one of {', '.join(known)}, found `{getattr(self, name)}`")
-        _check_range("max_batch", self.max_batch, 1, _LARGEST_BATCH)
-        _check_range("workspace_mb", self.workspace_mb, _SMALLEST_WORKSPACE_MB, None)
-        if self.dla is not None:
-            _check_range("dla", self.dla, 0, _DLA_CORES - 1)
+                raise ConfigError(f"`{name}`: expected one of {', '.join(known)}, found `{getattr(self, name)}`")
+        check_ranges(self)
         if not re.fullmatch(r"(\d+\.\d)?", self.compute_capability):
-            raise ConfigError(f"compute_capability: expected one such as 8.7, found `{self.compute_capability}`")
+            raise ConfigError(f"`compute_capability`: expected one such as 8.7, found `{self.compute_capability}`")
 
     def _check_together(self) -> None:
         if self.on_cpu:
             changed = [item.name for item in fields(self) if getattr(self, item.name) != item.default]
             stray = next((name for name in changed if name in _TENSORRT_ONLY), None)
             if stray:
-                raise ConfigError(f"{stray}: means something for the target `tensorrt` only, found `{self.target}`")
+                raise ConfigError(f"`{stray}`: means something for the target `tensorrt` only, found `{self.target}`")
         if self.dla is not None and self.precision != "fp16":
-            raise ConfigError(f"dla: a DLA core takes fp16 graphs, not Q/DQ; found the precision `{self.precision}`")
-
-
-_KINDS: Mapping[str, type] = {
-    "target": str,
-    "precision": str,
-    "max_batch": int,
-    "calibration": str,
-    "method": str,
-    "workspace_mb": int,
-    "dla": int,
-    "compute_capability": str,
-    "version_compatible": bool,
-    "hardware_compatible": str,
-}
+            raise ConfigError(f"`dla`: a DLA core takes fp16 graphs, not Q/DQ; found the precision `{self.precision}`")
 
 
 def read_recipe(path: str | os.PathLike[str]) -> Recipe:
     """The recipe in a TOML file; its ``calibration`` is relative to the file. Raises ``ConfigError``."""
-    from edgeface.common.toml_file import read_toml, unknown_key
-
-    where = Path(path)
-    raw = read_toml(where, "recipe")
-    for key, value in raw.items():
-        if key not in _KINDS:
-            raise ConfigError(f"recipe `{path}`: {unknown_key(key, tuple(_KINDS))}")
-        if type(value) is not _KINDS[key]:  # True is an int to isinstance
-            kind, found = _KINDS[key].__name__, type(value).__name__
-            raise ConfigError(f"recipe `{path}`: {key}: expected {kind}, found {found} `{value}`")
-    if "calibration" in raw:
-        raw["calibration"] = where.parent / raw["calibration"]
-    try:
-        return Recipe(**raw)
-    except ConfigError as error:
-        raise ConfigError(f"recipe `{path}`: {error}") from error
-
-
-def _check_range(name: str, value: int, lowest: int, highest: int | None) -> None:
-    if value < lowest or (highest is not None and value > highest):
-        wanted = f"{lowest} or more" if highest is None else f"{lowest}…{highest}"
-        raise ConfigError(f"{name}: expected {wanted}, found {value}")
+    recipe = from_table(Recipe, read_toml(path, "recipe"), f"recipe `{path}`")
+    return recipe if recipe.calibration is None else replace(recipe, calibration=Path(path).parent / recipe.calibration)

@@ -66,8 +66,8 @@ def test_without_a_name_the_engine_lies_beside_the_model(tiny_model: Path, tmp_p
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--precision", "int4"), "precision: expected one of fp32, fp16, int8, found `int4`"),
-        (("--dla", "0"), "dla: means something for the target `tensorrt` only, found `cpu`"),
+        (("--precision", "int4"), "`precision`: expected one of fp32, fp16, int8, found `int4`"),
+        (("--dla", "0"), "`dla`: means something for the target `tensorrt` only, found `cpu`"),
         (("--recipe", "none.toml"), "no recipe at `none.toml`: no such file"),
         (("--calibration", "none.toml", "--data", "."), "no calibration set at `none.toml`: no such file"),
         (("--precision", "fp16"), "the gate needs labelled faces: name them with --data, or add --no-gate"),

@@ -57,7 +57,7 @@ def test_a_gate_file_widens_the_budget(
     gate.write_text("age_years = 50.0\n")
     result = cli("parity", tiny_model, older, "--data", data, *QUICK, "--gate", gate)
     assert (result.code, result.out) == (1, "")
-    assert "has no key `age_years`, the nearest is `" in result.err
+    assert ": no key `age_years`, the nearest is `" in result.err
 
 
 def test_json_alone_and_saved(

@@ -104,14 +104,14 @@ def test_the_example_is_the_default() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("age_mae = 1", "has no key `age_mae`, the nearest is `age_mae_years`"),
-        ("latency = 1", "latency: expected true or false, found 1"),
-        ("age_mae_years = -1", "age_mae_years: expected a number of 0 or more, found -1"),
-        ("group_points = true", "group_points: expected a number of 0 or more, found True"),
-        ("group_points = nan", "group_points: expected a number of 0 or more, found nan"),
-        ("group_faces = 1.5", "group_faces: expected a whole number of 0 or more, found 1.5"),
-        ("accuracy_points = 'x'", "accuracy_points: expected a number of 0 or more, found 'x'"),
-        ("detector_recall = 99", "detector_recall: expected a fraction, 0 to 1, found 99"),
+        ("age_mae = 1", ": no key `age_mae`, the nearest is `age_mae_years`"),
+        ("latency = 1", "`latency`: expected bool, found 1"),
+        ("age_mae_years = -1", "`age_mae_years`: expected 0 or more, found -1.0"),
+        ("group_points = true", "`group_points`: expected float, found True"),
+        ("group_points = nan", "`group_points`: expected 0 or more, found nan"),
+        ("group_faces = 1.5", "`group_faces`: expected int, found 1.5"),
+        ("accuracy_points = 'x'", "`accuracy_points`: expected float, found 'x'"),
+        ("detector_recall = 99", "`detector_recall`: expected 0 to 1, found 99.0"),
         ("= 1", "is not valid TOML"),
     ],
 )

@@ -51,18 +51,18 @@ def test_the_calibration_lies_relative_to_the_recipe(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("max_bach = 4", "no key `max_bach`, the nearest is `max_batch`"),
-        ("max_batch = true", "max_batch: expected int, found bool `True`"),
-        ('max_batch = "8"', "max_batch: expected int, found str `8`"),
-        ("max_batch = 0", "max_batch: expected 1…4096, found 0"),
-        ('precision = "int4"', "precision: expected one of fp32, fp16, int8, found `int4`"),
-        ('target = "tpu"', "target: expected one of cpu, cpu-x86, cpu-arm, tensorrt, found `tpu`"),
-        ("workspace_mb = 512", "workspace_mb: means something for the target `tensorrt` only, found `cpu`"),
+        ("max_batch = true", "`max_batch`: expected int, found True"),
+        ('max_batch = "8"', "`max_batch`: expected int, found '8'"),
+        ("max_batch = 0", "`max_batch`: expected 1 to 4096, found 0"),
+        ('precision = "int4"', "`precision`: expected one of fp32, fp16, int8, found `int4`"),
+        ('target = "tpu"', "`target`: expected one of cpu, cpu-x86, cpu-arm, tensorrt, found `tpu`"),
+        ("workspace_mb = 512", "`workspace_mb`: means something for the target `tensorrt` only, found `cpu`"),
         (
             'target = "tensorrt"\ncompute_capability = "Orin"',
-            "compute_capability: expected one such as 8.7, found `Orin`",
+            "`compute_capability`: expected one such as 8.7, found `Orin`",
         ),
-        ('target = "tensorrt"\ndla = 0', "dla: a DLA core takes fp16 graphs, not Q/DQ; found the precision `int8`"),
-        ('target = "tensorrt"\nprecision = "fp16"\ndla = 2', "dla: expected 0…1, found 2"),
+        ('target = "tensorrt"\ndla = 0', "`dla`: a DLA core takes fp16 graphs, not Q/DQ; found the precision `int8`"),
+        ('target = "tensorrt"\nprecision = "fp16"\ndla = 2', "`dla`: expected 0 to 1, found 2"),
     ],
 )
 def test_bad_recipes_are_refused_in_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgeface.common.toml_file import from_table
 from edgeface.errors import ArtifactError, ConfigError, MissingDependencyError
-from trainer import config_file as recipe
 from trainer.config import Config
 from trainer.models.calibration_values import Calibration
 from trainer.models.folded import measure_norms, onnx_weights, unfolded
@@ -33,7 +33,7 @@ def load_net(path: str | os.PathLike[str], device: torch.device | str = "cpu") -
     state = _read(Path(path))
     if "config" not in state or "ema" not in state:
         raise ArtifactError(f"`{path}` is no checkpoint of this trainer: it holds no `config` and `ema`")
-    config = recipe.build(Config, state["config"], f"checkpoint `{path}`")
+    config = from_table(Config, state["config"], f"checkpoint `{path}`")
     net = build_net(config)
     try:
         net.load_state_dict(averaged_weights(state))
