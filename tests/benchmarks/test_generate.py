@@ -91,7 +91,7 @@ def test_plots_are_drawn_beside_the_results_and_linked_from_the_page(results: Pa
     write([document], results, SOURCES)
     assert "*Not drawn yet: there is no `speed.png`.*" in document.read_text(encoding="utf-8")
     draw_plots(results, SOURCES)
-    assert (results / "speed.png").read_bytes() == b"a picture of 3"
+    assert (results / "speed.png").read_bytes() == b"an image of 3"
     assert "page.md: plot `speed`, line 1: expected `![speed](../speed.png)`" in str(check([document], results))
     write([document], results, SOURCES)
     assert check([document], results) is None
