@@ -7,14 +7,19 @@ OUT    ?= demo-out
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint format bench docs cpp cpp-soak clean
+.PHONY: demo test test-fast lint format bench docs cpp cpp-soak clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.core
 	$(BIN)/edgeface demo --out $(OUT)
 
 test: lint
-	$(BIN)/python -m pytest --cov=edgeface --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov=edgeface --cov-report=term --cov-fail-under=90
+
+# Without PyTorch, the trainer, C++ builds, and what a test marks as slow: under two minutes on two cores.
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -n auto -m 'not slow and not gpu' --ignore tests/trainer --ignore tests/cpp --ignore tests/benchmarks \
+	  --ignore tests/live --ignore tests/build --ignore tests/cuda
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The friendly way in: one call from an image to its faces.
+"""High-level API: one call from an image to its faces.
 
 analyzer = FaceAnalyzer()
 for face in analyzer("photo.jpg"):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,3 +53,34 @@ def absent_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment names OpenVINO, which is not there: whatever heeds the environment fails."""
     monkeypatch.setenv("EDGEFACE_RUNTIME", "openvino")
     monkeypatch.setitem(sys.modules, "openvino", None)
+
+
+_REQUIRED = {"shared": "../shared is absent", "torch": "torch is not installed"}
+"""What ``EDGEFACE_REQUIRE`` may name, separated by commas, and a part of the reason of a skip for want of it."""
+
+
+def forbidden_skip(reason: str, required: str) -> str | None:
+    """The name in ``required`` for want of which a test skipped with ``reason``; ``None`` where it may skip."""
+    names = [name.strip() for name in required.split(",") if name.strip()]
+    return next((name for name in names if _REQUIRED[name] in reason), None)
+
+
+def _failed_if_forbidden(report: Any) -> Any:
+    """A skip for want of what ``EDGEFACE_REQUIRE`` names is a failure: CI must not lose tests in silence."""
+    if report.outcome == "skipped" and isinstance(report.longrepr, tuple):
+        missing = forbidden_skip(str(report.longrepr[2]), os.environ.get("EDGEFACE_REQUIRE", ""))
+        if missing:
+            report.outcome = "failed"
+            report.longrepr = f"skipped ({report.longrepr[2]}), but EDGEFACE_REQUIRE names `{missing}`"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    return _failed_if_forbidden((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, Any, Any]:
+    """Whole files skip where they are read (``pytest.importorskip``)."""
+    return _failed_if_forbidden((yield))

@@ -46,7 +46,7 @@ def test_frames_keep_their_schema() -> None:
 
 def test_a_schema_that_everything_passes_is_none() -> None:
     message = result(PIXELS, 3, 0.12).to_dict()
-    message["faces"][0]["name"] = "somebody"
+    message["faces"][0]["name"] = "someone"
     with pytest.raises(jsonschema.ValidationError, match="'name' was unexpected"):
         check("frame", message)
 

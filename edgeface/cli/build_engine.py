@@ -43,22 +43,22 @@ def build_engine(
         str | None, typer.Option(metavar="L", help="none, ampere_plus or same_compute_capability.")
     ] = None,
     data: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR-OR-ZIP", help="Labelled faces to calibrate and judge on.")
+        list[Path] | None, typer.Option(metavar="DIR-OR-ZIP", help="Labelled faces to calibrate and evaluate on.")
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="CSV", help="FairFace's label file; without it, names are UTKFace's labels.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="The engine; else beside the model.")
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Output file (default: beside the model).")
     ] = None,
     gate: Annotated[Path | None, typer.Option(metavar="TOML", help="Gate file with budgets of your own.")] = None,
-    no_gate: Annotated[bool, typer.Option("--no-gate", help="Do not judge the engine.")] = False,
-    no_search: Annotated[bool, typer.Option("--no-search", help="Put no layer back to float.")] = False,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Refuse where the same build runs already.")] = False,
+    no_gate: Annotated[bool, typer.Option("--no-gate", help="Do not evaluate the engine.")] = False,
+    no_search: Annotated[bool, typer.Option("--no-search", help="Do not fall back to FP32 for any layer.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Fail if the same build is already running.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Evaluate on N faces only.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the passport as one JSON object.")] = False,
 ) -> None:
-    """Build an engine for this machine, or say why not.
+    """Build an engine for this machine.
 
     Quantises where the recipe wants it, builds (TensorRT's engine on a GPU, the quantised ONNX file on a processor),
     judges it against MODEL on fold 1 of --data, and writes it with a passport beside it. Nothing is written where it

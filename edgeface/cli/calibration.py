@@ -30,7 +30,7 @@ Data = Annotated[
 Labels = Annotated[
     Path | None, typer.Option(metavar="CSV", help="FairFace's label file; without it, names are UTKFace's labels.")
 ]
-Curve = Annotated[bool, typer.Option(help="Show how the ranges settle as the set grows.")]
+Curve = Annotated[bool, typer.Option(help="Show how the ranges converge as the set grows.")]
 Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw that curve (needs matplotlib).")]
 Method = Annotated[str, typer.Option(metavar="M", help="Ranges of the curve: minmax, entropy or percentile.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]

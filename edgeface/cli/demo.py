@@ -33,7 +33,7 @@ def demo(
     device: options.Device = "auto",
     strict_device: options.StrictDevice = False,
 ) -> None:
-    """Run everything once, on a sample clip.
+    """Run the whole pipeline on a sample clip.
 
     The clip is made from two portraits. Writes clip.mp4, annotated.mp4, results.jsonl, contact.jpg and one
     annotated image a portrait.

@@ -50,7 +50,7 @@ def evaluate(
     detector: options.Detector = None,
     threads: options.Threads = 0,
 ) -> None:
-    """Judge a model on labelled faces.
+    """Evaluate a model on labelled faces.
 
     Labels are UTKFace's file names, or a file in FairFace's form with --labels. Folds depend on names alone; 0 and
     1 are the test folds, which no shipped model was trained on.

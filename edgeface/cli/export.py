@@ -16,7 +16,7 @@ def export(
     program: Annotated[Path, typer.Argument(metavar="MODEL.pt2", help="What the trainer wrote.", show_default=False)],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL.onnx", help="The file to write.")],
 ) -> None:
-    """Turn a trained program into ONNX, with proof.
+    """Export to ONNX and verify that outputs match.
 
     The same crops go through PyTorch and ONNX Runtime; where an output differs by more than its declared tolerance,
     nothing is written.

@@ -19,7 +19,7 @@ def info(
         bool, typer.Option("--tensorrt", help="Check the graph against TensorRT's rules instead; needs no GPU.")
     ] = False,
 ) -> None:
-    """Show what a model file says of itself.
+    """Show the contents of a model file.
 
     Inputs, outputs, heads, training data, metrics and hashes. Knows attribute networks, trained programs and face
     detectors, ours and those of other families. With --tensorrt: what TensorRT would refuse or run slowly, with exit

@@ -24,14 +24,23 @@ Privacy = Annotated[
     bool, typer.Option("--privacy", help="Counts per interval only: no images and nothing about single people.")
 ]
 PrivacyK = Annotated[
-    int, typer.Option("--privacy-k", min=2, metavar="K", help="With --privacy: say nothing of fewer than K people.")
+    int,
+    typer.Option(
+        "--privacy-k", min=2, metavar="K", help="With --privacy: do not report groups of fewer than K people."
+    ),
 ]
 PrivacyInterval = Annotated[
-    float, typer.Option("--privacy-interval", min=1.0, metavar="SECONDS", help="With --privacy: what a count covers.")
+    float,
+    typer.Option(
+        "--privacy-interval",
+        min=1.0,
+        metavar="SECONDS",
+        help="With --privacy: length of the interval that a count covers.",
+    ),
 ]
 Heads = Annotated[
     str | None,
-    typer.Option(metavar="LIST", help="What to tell of faces: age,gender,race; without it no race in live sinks."),
+    typer.Option(metavar="LIST", help="Heads to report: age,gender,race (default in live sinks: age,gender)."),
 ]
 Blur = Annotated[bool, typer.Option("--blur", help="Blur the faces in all images and videos.")]
 MetricsAt = Annotated[

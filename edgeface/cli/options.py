@@ -16,20 +16,24 @@ if TYPE_CHECKING:
 
 Model = Annotated[
     Path | None,
-    typer.Option(metavar="ONNX", help="Attribute network; else the shipped one; fairface: the one without UTKFace."),
+    typer.Option(
+        metavar="ONNX", help="Attribute network (default: the shipped one; fairface: the one trained without UTKFace)."
+    ),
 ]
 Detector = Annotated[
     Path | None,
-    typer.Option(metavar="ONNX", help="Face detector (ours, YuNet, SCRFD, UltraFace); else the shipped one."),
+    typer.Option(
+        metavar="ONNX", help="Face detector: edgeface's, YuNet, SCRFD or UltraFace (default: the shipped one)."
+    ),
 ]
 Threads = Annotated[int, typer.Option(min=0, metavar="N", help="CPU threads of one inference; 0: all cores.")]
 Score = Annotated[
     float | None,
-    typer.Option(min=0.01, max=1.0, metavar="X", help="Lowest score of a face; without it, the detector's own."),
+    typer.Option(min=0.01, max=1.0, metavar="X", help="Minimum detection score (default: the detector's own)."),
 ]
 Device = Annotated[str, typer.Option(metavar="D", help="auto, cpu, or a GPU: cuda or cuda:N.")]
 StrictDevice = Annotated[
-    bool, typer.Option("--strict-device", help="Refuse where a piece of the device is missing; else the CPU runs.")
+    bool, typer.Option("--strict-device", help="Fail if a part of the device is missing instead of using the CPU.")
 ]
 
 

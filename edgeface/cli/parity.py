@@ -23,7 +23,7 @@ EXAMPLE = "Example: edgeface parity model.onnx model.int8.onnx --data UTKFace/ -
 
 
 def parity(
-    reference: Annotated[Path, typer.Argument(metavar="REF", help="The model to be kept to.", show_default=False)],
+    reference: Annotated[Path, typer.Argument(metavar="REF", help="Reference model.", show_default=False)],
     candidates: Annotated[
         list[Path], typer.Argument(metavar="CANDIDATE...", help="Other versions of it.", show_default=False)
     ],
@@ -39,7 +39,7 @@ def parity(
     ] = None,
     folds: Annotated[str, typer.Option(metavar="F", help="Folds to use: 1 or 0,1 or 2-9, or all.")] = "1",
     gate: Annotated[
-        Path | None, typer.Option(metavar="TOML", help="What may be lost; see benchmarks/gate.toml.")
+        Path | None, typer.Option(metavar="TOML", help="Budget of losses; see benchmarks/gate.toml.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures as JSON; - for stdout.")] = None,
@@ -56,9 +56,9 @@ def parity(
     detector: options.Detector = None,
     threads: options.Threads = 0,
 ) -> None:
-    """Judge candidates against a reference on the same crops.
+    """Compare candidates with a reference on the same crops.
 
-    What each head and each group of people loses, with 95 % intervals, how many answers flip, and which is faster.
+    What each head and each group of people loses, with 95 % intervals, how many predictions flip, and which is faster.
     Exit code 1 where the gate's budget is broken, with a sentence that names what. Two face detectors are compared by
     the faces they find.
     """

@@ -34,7 +34,9 @@ def predict(
     ] = None,
     explain: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write an image a face of which parts of it speak for each answer."),
+        typer.Option(
+            metavar="DIR", help="Write one image per face that shows which parts of it support each prediction."
+        ),
     ] = None,
     crops: Annotated[
         bool, typer.Option("--crops", help="Each image is one face already cut out: its centre square, no detection.")
@@ -47,10 +49,9 @@ def predict(
     device: options.Device = "auto",
     strict_device: options.StrictDevice = False,
 ) -> None:
-    """Find the faces of images.
+    """Detect faces in images and estimate age, gender and race.
 
-    Estimates age, gender and race of each. An image that cannot be used is named on stderr, the others are
-    answered, and the exit code is 1.
+    An image that cannot be used is named on stderr, the others are processed, and the exit code is 1.
     """
     from edgeface.inference.result import image_dict
 

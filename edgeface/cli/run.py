@@ -48,7 +48,8 @@ def run(
         bool, typer.Option("--json", help="One JSON object a frame on stdout, as with --sink -.")
     ] = False,
     per_frame: Annotated[
-        bool, typer.Option("--per-frame", help="Answer every frame by itself; else a person's answers are fused.")
+        bool,
+        typer.Option("--per-frame", help="Report each frame by itself; otherwise a person's predictions are fused."),
     ] = False,
     stats: Annotated[
         float | None,
@@ -56,15 +57,16 @@ def run(
     ] = None,
     stall: Annotated[
         float,
-        typer.Option(min=0.1, metavar="SECONDS", help="Connect a live source again after so long a silence."),
+        typer.Option(min=0.1, metavar="SECONDS", help="Reconnect a live source after SECONDS without a frame."),
     ] = 5.0,
     give_up: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="Give a live source up after so long; 0: never.")
+        float,
+        typer.Option(min=0.0, metavar="SECONDS", help="Stop reconnecting after SECONDS without a frame (0: never)."),
     ] = 300.0,
     rtsp_transport: Annotated[str, typer.Option(metavar="T", help="tcp or udp.")] = "tcp",
     decoder: Annotated[
         str,
-        typer.Option(metavar="D", help="What decodes videos: cpu, nvdec (an NVIDIA GPU's engine), auto."),
+        typer.Option(metavar="D", help="Video decoder: cpu, nvdec (an NVIDIA GPU's engine) or auto."),
     ] = "cpu",
     privacy: live_options.Privacy = False,
     privacy_k: live_options.PrivacyK = 5,
@@ -82,8 +84,9 @@ def run(
 ) -> None:
     """Find and follow the faces of videos and cameras.
 
-    Every frame of a file is answered; of a camera the newest, and the same person keeps a number. A source that breaks
-    off is answered as far as it goes, with exit code 1. After Ctrl-C or SIGTERM the sinks hold what was done.
+    A file is analysed frame by frame, a camera always at its newest frame; a person keeps one track id. A source
+    that breaks off is processed as far as it goes, with exit code 1. After Ctrl-C or SIGTERM the sinks hold what was
+    done.
     """
     from edgeface.pipeline import runner
     from edgeface.pipeline.run_stats import RunStats

@@ -65,5 +65,5 @@ def _main_face(faces: Faces, width: int, height: int, min_side_px: float) -> int
     sides = np.sqrt(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1))
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     distances = np.hypot(*(centres - [width / 2, height / 2]).T)
-    merits = np.where(sides >= min_side_px, sides - distances, -np.inf)
-    return int(merits.argmax()) if np.isfinite(merits).any() else None
+    preferences = np.where(sides >= min_side_px, sides - distances, -np.inf)
+    return int(preferences.argmax()) if np.isfinite(preferences).any() else None

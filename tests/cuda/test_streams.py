@@ -129,7 +129,7 @@ def test_every_camera_is_answered_as_if_it_were_alone() -> None:
         "door": panned(first, 6),
         "hall": panned(second, 6),
         "yard": panned(np.hstack([second, first]), 6, width=320),
-        "nobody": [np.full((200, 200, 3), 90, np.uint8)] * 6,
+        "no one": [np.full((200, 200, 3), 90, np.uint8)] * 6,
     }
     with GpuAnalyzer(emulated_parts) as analyzer:
         assert isinstance(analyzer, BatchAnalyzer) and analyzer.together == 8

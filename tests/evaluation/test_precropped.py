@@ -43,7 +43,7 @@ def test_several_borders_are_tried_until_a_face_is_found() -> None:
     assert stub.borders == [30, 0]
 
 
-@pytest.mark.parametrize("boxes", [[], [[40, 40, 55, 55]]], ids=["nobody", "someone in the background"])
+@pytest.mark.parametrize("boxes", [[], [[40, 40, 55, 55]]], ids=["no one", "someone in the background"])
 def test_a_miss_falls_back_to_the_centre_square(boxes: list[list[float]]) -> None:
     crop, found = chip_crop(Stub(boxes), CHIP, ALIGNMENT, 48)
     assert not found

@@ -105,13 +105,13 @@ def test_blurring_hides_the_face_and_leaves_the_run_its_pixels(tmp_path: Path) -
 def test_a_face_stays_blurred_where_it_was_missed_for_a_moment() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8)
     blur = FaceBlur()
-    face, nobody = (a_face((40, 40, 80, 80)),), ()
+    face, no_one = (a_face((40, 40, 80, 80)),), ()
     blur(FrameResult(Frame(noise, 0.0, "cam", 0), face))
-    assert (blur(FrameResult(Frame(noise, 0.0, "other", 0), nobody)).pixels == noise).all(), "sources are apart"
+    assert (blur(FrameResult(Frame(noise, 0.0, "other", 0), no_one)).pixels == noise).all(), "sources are apart"
     for index in range(9):
-        missed = blur(FrameResult(Frame(noise, 0.0, "cam", index + 1), nobody))
+        missed = blur(FrameResult(Frame(noise, 0.0, "cam", index + 1), no_one))
         assert (missed.pixels[50:70, 50:70] != noise[50:70, 50:70]).mean() > 0.9
-    assert (blur(FrameResult(Frame(noise, 0.0, "cam", 10), nobody)).pixels == noise).all()
+    assert (blur(FrameResult(Frame(noise, 0.0, "cam", 10), no_one)).pixels == noise).all()
 
 
 @given(

@@ -29,7 +29,7 @@ def one_hot(codes: list[int], classes: int) -> NDArray[np.float64]:
     return np.asarray(np.eye(classes)[codes])
 
 
-def nobody(count: int) -> Labels:
+def no_one(count: int) -> Labels:
     return Labels(np.full(count, NAN), np.full(count, -1), np.full(count, -1), np.full(count, -1))
 
 
@@ -78,7 +78,7 @@ def test_the_harmonic_score_by_hand() -> None:
     assert found == pytest.approx({"age_score": 0.8, "gender_f1": 1.0, "score": 1.6 / 1.8})
     hopeless = harmonic_score(Answers(np.array([300.0, -200]), np.array([1, 0]), np.full(2, -1)), labels)
     assert hopeless["age_score"] == 0 and hopeless["score"] == 0
-    assert math.isnan(harmonic_score(Answers(np.ones(2), np.zeros(2), np.zeros(2)), nobody(2))["score"])
+    assert math.isnan(harmonic_score(Answers(np.ones(2), np.zeros(2), np.zeros(2)), no_one(2))["score"])
 
 
 def test_equalised_odds_and_parity_by_hand() -> None:

@@ -21,7 +21,7 @@ from trainer.weight_averaging import average_runs  # noqa: E402
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    folder = tmp_path_factory.mktemp("soup")
+    folder = tmp_path_factory.mktemp("averaging")
     people = make_people(folder / "utkface")
     return Config(
         stem=4, widths=(8, 8), depths=(1, 1), input_size=32, batch=16, utkface=(str(people),), fairface=(),

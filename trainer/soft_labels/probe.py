@@ -127,7 +127,7 @@ def _views(embeddings: Sequence[SoftLabels], mirrored: Sequence[SoftLabels], sam
     """
     views = [_vectors(files, samples) for files in (embeddings, mirrored) if files]
     if len({view.shape[1] for view in views}) > 1:
-        raise DataError(f"--mirrored: expected the same networks in the same order, {views[0].shape[1]} numbers a "
+        raise DataError(f"--mirrored: expected the same networks in the same order, {views[0].shape[1]} numbers an "
                         f"image, found {views[1].shape[1]}")  # fmt: skip
     return np.stack(views)
 

@@ -1,4 +1,4 @@
-// The friendly way in: one call from a frame to its faces.
+// High-level API: one call from a frame to its faces.
 //
 //     edgeface::Analyzer analyzer({"detector.onnx", "attributes.onnx"});
 //     for (const edgeface::Face& face : analyzer.analyze({pixels, width, height, stride, EDGEFACE_BGR})) …

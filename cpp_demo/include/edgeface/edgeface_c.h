@@ -30,7 +30,7 @@ typedef enum edgeface_status {
     EDGEFACE_INVALID_ARGUMENT = 1, /* a setting, pointer or struct size that makes no sense */
     EDGEFACE_INVALID_IMAGE = 2,    /* no pixels, impossible sizes, stride or format */
     EDGEFACE_BAD_MODEL = 3,        /* a model file that is missing, damaged, of another kind or of another machine */
-    EDGEFACE_BACKEND_FAILED = 4,   /* the run time is not in this build, or could not load or run the model */
+    EDGEFACE_BACKEND_FAILED = 4,   /* the runtime is not in this build, or could not load or run the model */
     EDGEFACE_OUT_OF_MEMORY = 5,
     EDGEFACE_INTERNAL = 6 /* a bug of edgeface */
 } edgeface_status;

@@ -123,7 +123,7 @@ def test_a_recipe_has_to_fit_its_file(smoke: Config, tmp_path: Path) -> None:  #
         attached(samples, recipe)
     with pytest.raises(ConfigError, match=r"`embedding`: expected the width in `.*`, which has vectors of 6, found 7"):
         attached(samples, dataclasses.replace(recipe, embedding=7))
-    SoftLabels(("somebody",), {"gender": whole["gender"][:1]}).save(path)
+    SoftLabels(("someone",), {"gender": whole["gender"][:1]}).save(path)
     with pytest.raises(DataError, match=r"knows none of the \d+ training images by name"):
         attached(samples, recipe)
     with pytest.raises(ConfigError, match="`embedding`: expected 0 without `soft_labels`, found 6"):

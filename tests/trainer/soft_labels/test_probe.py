@@ -84,7 +84,7 @@ def test_mirrored_pictures_are_learned_and_asked_too() -> None:
     assert np.array_equal(alone.columns["embedding"], both.columns["embedding"])  # the images' own vectors
     assert both.columns["race"].max(axis=1).mean() < alone.columns["race"].max(axis=1).mean() - 0.1
     assert (both.columns["race"].argmax(axis=1) == samples.race).mean() > 0.8
-    with pytest.raises(DataError, match="--mirrored: expected the same networks in the same order, 8 numbers a pict"):
+    with pytest.raises(DataError, match="--mirrored: expected the same networks in the same order, 8 numbers an image"):
         soft_labels(samples, [embeddings], CONFIG, 3, print, [mirrored, mirrored])
 
 
