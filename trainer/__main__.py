@@ -50,7 +50,6 @@ def fit(
         typer.echo(path)
 
 
-app.command()(soft_commands.morphs)
 app.command()(soft_commands.embed)
 app.command()(soft_commands.probe)
 

@@ -1,4 +1,4 @@
-"""The verbs that make soft labels: ``morphs``, ``embed`` and ``probe``. ``trainer.__main__`` mounts them."""
+"""The verbs that make soft labels: ``embed`` and ``probe``. ``trainer.__main__`` mounts them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,6 @@ from trainer.config import load_config
 Recipe = Annotated[Path, typer.Argument(metavar="RECIPE", help="TOML recipe whose images are meant.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; repeatable.")]
 Out = Annotated[Path, typer.Option("--output", "-o", metavar="FILE.safetensors", help="The file to write.")]
-
-
-def morphs(
-    recipe: Recipe,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for morphs.zip and morphs.csv.")],
-    settings: Set = None,
-    count: Annotated[int, typer.Option(min=1, metavar="N", help="Images to make.")] = 10000,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the pairs and of how they are joined.")] = 0,
-    even_ages: Annotated[
-        bool, typer.Option("--even-ages", help="As many of each age interval; else as they are.")
-    ] = False,
-) -> None:
-    """Make unlabelled faces between a recipe's training faces: more images for soft labels."""
-    from edgeface.common.console import progress
-    from trainer.data.morphs import write_morphs
-
-    with progress("morphs") as advance:
-        typer.echo(write_morphs(load_config(recipe, settings or ()), count, out, advance, seed, even_ages))
 
 
 def embed(
