@@ -62,6 +62,7 @@ SOURCES = (
         "video",
         files=("fusion", "soak", "pipeline_efficiency", "cpp_frames"),
     ),
+    Source("fusion", "benchmarks.tables.quality_tables", "fusion"),
     Source("card", "benchmarks.tables.card_tables", "card", files=_CARD),
     Source(
         "fairface_card",

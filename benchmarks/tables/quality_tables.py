@@ -73,6 +73,23 @@ def video(results: Mapping[str, Results]) -> Tables:
     return {"video": markdown(("what", "measured", "command"), commands)}
 
 
+def fusion(results: Results) -> Tables:
+    """The table ``fusion`` from ``python -m benchmarks.studies.fusion_study``: per frame against fused over a track."""
+    figures = results["figures"]
+    each, fused, abstained = figures["frame"], figures["fused"], figures["abstained"]
+    sure = " / ".join(percent(1 - abstained[head]["error_given"]) for head in ("gender", "race"))
+    accuracies = [f"{percent(f['gender_accuracy'])} / {percent(f['race_accuracy'])}" for f in (each, fused)]
+    rows = [
+        ("spread of the age within a track, years", f"{each['age_jitter']:.2f}", f"{fused['age_jitter']:.2f}"),
+        ("flips of gender / race", *(f"{f['gender_flips']:,} / {f['race_flips']:,}" for f in (each, fused))),
+        ("age MAE, years", f"{each['age_mae']:.2f}", f"{fused['age_mae']:.2f}"),
+        ("gender / race accuracy", *accuracies),
+        ("the same where it does not abstain", "", sure),
+        ("faces that the network saw", "all", f"1 of {figures['calls_saved']:.1f}"),
+    ]
+    return {"fusion": markdown(("", "per frame", "fused"), rows)}
+
+
 def _fusion_title(results: Results) -> str:
     people, fold = results["figures"]["people"], results["folds"]
     return f"answers fused over a track, against per frame (synthetic tracks of {people} faces of UTKFace fold {fold})"

@@ -39,19 +39,18 @@ _PACKAGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("onnx", ("onnx",), "quantize"),
     ("onnxscript", ("onnxscript",), "train"),
     ("onnxsim", ("onnxsim",), "train"),
-    ("sklearn", ("scikit-learn",), "train"),
     ("matplotlib", ("matplotlib",), "train"),
     ("tensorboard", ("tensorboard",), "train"),
     ("pycuda", ("pycuda",), "gpu"),
-    ("fastapi", ("fastapi",), "serve"),
-    ("uvicorn", ("uvicorn",), "serve"),
+    ("paho", ("paho-mqtt",), "live"),
+    ("prometheus_client", ("prometheus-client",), "live"),
 )
 """Module, the distributions that may hold it (the first is the one to install), the extra that brings it."""
 _PURPOSES = {
     "train": "training and exporting",
     "quantize": "int8 and fp16",
     "gpu": "running on the GPU",
-    "serve": "the web page",
+    "live": "MQTT and Prometheus metrics",
 }
 _H264_ENCODER = "libx264"
 _MODELS = ("detector.onnx", "attributes.onnx")

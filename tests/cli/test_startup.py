@@ -20,7 +20,6 @@ HEAVY = (
     "tensorrt",
     "pycuda",
     "scipy",
-    "sklearn",
     "matplotlib",
 )
 VERBS = tuple(verb.name for verb in (*app.registered_commands, *app.registered_groups))
