@@ -19,7 +19,7 @@ test: lint
 # Without PyTorch, the trainer, C++ builds, and what a test marks as slow: under two minutes on two cores.
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto -m 'not slow and not gpu' --ignore tests/trainer --ignore tests/cpp --ignore tests/benchmarks \
-	  --ignore tests/live --ignore tests/build --ignore tests/cuda
+	  --ignore tests/live --ignore tests/build --ignore tests/cuda --ignore tests/test_readme_way.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
