@@ -13,6 +13,7 @@ from edgeface.imaging.image_io import read_image
 from edgeface.inference.attributes import AttributeEstimator
 from edgeface.inference.detector import FaceDetector
 from edgeface.inference.result import Face, faces_from
+from edgeface.spec.defaults import STILLS_MIN_FACE
 from edgeface.spec.model import ModelSpec
 from edgeface.types import Image
 
@@ -23,8 +24,12 @@ class FaceAnalyzer:
     """Detector and attribute network in one.
 
     ``detector`` and ``attributes`` are ONNX files or ready ``FaceDetector`` / ``AttributeEstimator`` objects (``None``:
-    the shipped models); ``threads`` limits the CPU threads of the models opened here (0: all cores). Raises
-    ``ArtifactError`` or ``SpecError`` where a file cannot be used.
+    the shipped models); ``threads`` limits the CPU threads of the models opened here (0: all cores). Every face of
+    ``min_face`` pixels or more is to be found, in an image of any size; ``None`` looks once at the image fitted to
+    640 px, as video is looked at.
+
+    Raises ``ArtifactError`` or ``SpecError`` where a file cannot be used, ``ConfigError`` for a ``min_face`` out of
+    range.
     """
 
     def __init__(
@@ -32,8 +37,11 @@ class FaceAnalyzer:
         detector: FaceDetector | str | os.PathLike[str] | None = None,
         attributes: AttributeEstimator | str | os.PathLike[str] | None = None,
         threads: int = 0,
+        min_face: float | None = STILLS_MIN_FACE,
     ) -> None:
-        self.detector = detector if isinstance(detector, FaceDetector) else FaceDetector(detector, threads=threads)
+        if not isinstance(detector, FaceDetector):
+            detector = FaceDetector(detector, threads=threads, min_face=min_face)
+        self.detector = detector
         if not isinstance(attributes, AttributeEstimator):
             attributes = AttributeEstimator(attributes, threads=threads)
         self.attributes = attributes

@@ -37,6 +37,17 @@ StrictDevice = Annotated[
 ]
 
 
+MinFace = Annotated[
+    float | None,
+    typer.Option(
+        min=8,
+        max=10_000,
+        metavar="PX",
+        help="Smallest face to find, in pixels of the image: smaller is slower. Large images are looked at in tiles.",
+    ),
+]
+
+
 def analyzer(
     model: Path | None,
     detector_model: Path | None,
@@ -45,11 +56,12 @@ def analyzer(
     batch: int = 32,
     device: str = "auto",
     strict: bool = False,
+    min_face: float | None = None,
 ) -> AnyAnalyzer:
     """Detector and attribute network as the options say; a GPU that is not used is named on stderr."""
     from edgeface.pipeline.device import Request, open_analyzer
 
-    return open_analyzer(Request(device, strict, model, detector_model, threads, score, batch), log_line)
+    return open_analyzer(Request(device, strict, model, detector_model, threads, score, batch, min_face), log_line)
 
 
 def detector(model: Path | None, threads: int, score: float | None = None) -> FaceDetector:

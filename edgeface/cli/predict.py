@@ -15,6 +15,7 @@ from edgeface.cli import options
 from edgeface.cli.options import refuse_overwriting_input
 from edgeface.common.console import echo_json, log_line, report_error, table
 from edgeface.errors import ImageError
+from edgeface.spec.defaults import STILLS_MIN_FACE
 
 if TYPE_CHECKING:
     from edgeface.api import AttributeEstimator
@@ -46,6 +47,7 @@ def predict(
     detector: options.Detector = None,
     threads: options.Threads = 0,
     score: options.Score = None,
+    min_face: options.MinFace = STILLS_MIN_FACE,
     device: options.Device = "auto",
     strict_device: options.StrictDevice = False,
 ) -> None:
@@ -65,7 +67,7 @@ def predict(
         sinks = _sinks(stack, csv, annotate)
         if explain is not None:
             sinks.append(stack.enter_context(_map_sink(explain, model, threads, crops)))
-        settings = (model, detector, threads, score, batch, device, strict_device)
+        settings = (model, detector, threads, score, batch, device, strict_device, min_face)
         results = (
             _crop_results(frames, stack.enter_context(options.estimator(model, threads, batch)))
             if crops

@@ -79,6 +79,7 @@ def run(
     detector: options.Detector = None,
     threads: options.Threads = 0,
     score: options.Score = None,
+    min_face: options.MinFace = None,
     device: options.Device = "auto",
     strict_device: options.StrictDevice = False,
 ) -> None:
@@ -103,7 +104,9 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(live_options.logging_events(log))
         sources = [stack.enter_context(opened) for opened in open_sources(source, live)]
-        analyzer = stack.enter_context(options.analyzer(model, detector, threads, score, 32, device, strict_device))
+        analyzer = stack.enter_context(
+            options.analyzer(model, detector, threads, score, 32, device, strict_device, min_face)
+        )
         sinks = [stack.enter_context(opened) for opened in live_options.open_sinks(uris, shown)]
         if url := stack.enter_context(live_options.serving_metrics(metrics, numbers, sinks, privacy)):
             log_line(f"metrics at {url}")

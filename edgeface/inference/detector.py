@@ -16,11 +16,14 @@ from edgeface.imaging.geometry import Letterbox, letterbox
 from edgeface.imaging.postprocess import nms
 from edgeface.imaging.preprocess import fit_canvas
 from edgeface.inference.detector_families import recognise
+from edgeface.inference.views import View, joined, merged, views
 from edgeface.runtime.base import Backend, TensorInfo, wanted_runtime
 from edgeface.runtime.open import open_backend
 from edgeface.spec.metadata import detector_spec
 from edgeface.spec.model import DetectorSpec
 from edgeface.types import Faces, Floats, Image
+
+SMALLEST_FACE_PX, LARGEST_FACE_PX = 8, 10_000  # what ``min_face`` may be
 
 
 class FaceDetector:
@@ -30,7 +33,9 @@ class FaceDetector:
     ``backend`` takes its place in tests; with our own signature it needs the ``spec`` that a file carries.
     ``threads`` and ``runtime`` as in ``open_backend`` (``None``: the one that ``EDGEFACE_RUNTIME`` names).
     ``score_threshold`` (0…1) and ``longest_px`` (the side images are fitted to, in pixels) default to what the family
-    was tuned for.
+    was tuned for. ``min_face`` (pixels of the image) makes it find every face from that size on, in an image of any
+    size: see ``inference.views``. Without it the image is fitted to ``longest_px`` at one look, which is what video
+    wants.
 
     Raises ``ArtifactError`` for a file that is missing, damaged or no known detector, ``ConfigError`` for a setting
     out of range or one the model cannot follow.
@@ -45,6 +50,7 @@ class FaceDetector:
         longest_px: int | None = None,
         spec: DetectorSpec | None = None,
         runtime: str | None = None,
+        min_face: float | None = None,
     ) -> None:
         where = "the backend"
         if backend is None:
@@ -63,6 +69,11 @@ class FaceDetector:
             raise ConfigError(f"longest_px: expected {self.family.multiple} pixels or more, found {self.longest_px}")
         if self._fixed and longest_px is not None:
             raise ConfigError(f"longest_px: {where} takes only {self._fixed[0]}x{self._fixed[1]} pixels, leave it out")
+        if min_face is not None and not SMALLEST_FACE_PX <= min_face <= LARGEST_FACE_PX:
+            raise ConfigError(
+                f"min_face: expected {SMALLEST_FACE_PX} to {LARGEST_FACE_PX} pixels of the image, found {min_face:g}"
+            )
+        self.min_face = None if self._fixed else min_face
 
     def __call__(self, image: Image) -> Faces:
         """Faces of ``image`` (uint8 ``[H, W, 3]`` RGB), best score first, in its pixels.
@@ -71,13 +82,28 @@ class FaceDetector:
         has none. Raises ``ImageError`` for anything that is no such array.
         """
         check_image(image)
-        fit = self._fit(image.shape[1], image.shape[0])
-        outputs = self.backend.infer(self.encoded(image))
+        if self.min_face is None:
+            return self._look(image, self._fit(image.shape[1], image.shape[0]))
+        height, width = image.shape[:2]
+        scales = views(width, height, self.min_face, self.longest_px, self.family.multiple)
+        return merged([joined([self._part(image, view) for view in scale]) for scale in scales], self.family.nms_iou)
+
+    def _look(self, image: Image, fit: Letterbox) -> Faces:
+        """Faces of an image at one look."""
+        outputs = self.backend.infer({self._input.name: self.family.encode(fit_canvas(image, fit))})
         found = self.family.decode(outputs, (fit.canvas_width, fit.canvas_height), self.score_threshold)
         kept = nms(found, self.family.nms_iou)
         boxes = _clip(fit.to_image(kept.boxes.reshape(-1, 2, 2)).reshape(-1, 4), image.shape[1], image.shape[0])
         visible = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         return Faces(boxes, kept.scores, fit.to_image(kept.landmarks))[visible]
+
+    def _part(self, image: Image, view: View) -> Faces:
+        """Faces of one view, in the image's pixels, without those that the view cuts through."""
+        part = image[view.y : view.y + view.height, view.x : view.x + view.width]
+        found = self._look(np.ascontiguousarray(part), view.fit)
+        found = found[view.whole(found.boxes)]
+        offset = np.array([view.x, view.y], np.float32)
+        return Faces(found.boxes + np.tile(offset, 2), found.scores, found.landmarks + offset)
 
     def encoded(self, image: Image) -> dict[str, NDArray[Any]]:
         """What the network is fed for ``image``."""

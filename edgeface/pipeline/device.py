@@ -43,7 +43,8 @@ class AnyAnalyzer(Analyzer, Protocol):
 @dataclass(frozen=True)
 class Request:
     """What to open: the device ("auto", "cpu", "cuda" or "cuda:N"), the models (``None``: the shipped ones) and their
-    settings. With ``strict`` a missing piece is an error instead of a line."""
+    settings. ``min_face`` in pixels as in ``FaceDetector``; analyzers that keep frames on the GPU look at each once and
+    leave it out. With ``strict`` a missing piece is an error instead of a line."""
 
     device: str = "auto"
     strict: bool = False
@@ -52,6 +53,7 @@ class Request:
     threads: int = 0
     score: float | None = None
     batch: int = 32
+    min_face: float | None = None
 
     def __post_init__(self) -> None:
         if not _PATTERN.fullmatch(self.device):
@@ -90,7 +92,9 @@ def open_analyzer(request: Request, note: Note) -> AnyAnalyzer:
 
 def _on_cpu(request: Request) -> FaceAnalyzer:
     """Both models step by step; an engine among them brings its own device."""
-    detector = FaceDetector(request.detector, threads=request.threads, score_threshold=request.score)
+    detector = FaceDetector(
+        request.detector, threads=request.threads, score_threshold=request.score, min_face=request.min_face
+    )
     return FaceAnalyzer(detector, AttributeEstimator(request.model, threads=request.threads, batch=request.batch))
 
 
@@ -126,7 +130,9 @@ def _by_onnxruntime(request: Request, detector: Path, model: Path, note: Note) -
         for backend in backends:
             backend.close()
         raise BackendError(f"ONNX Runtime could not open the models on the GPU: {_build(detector, model)}")
-    finder = FaceDetector(backend=backends[0], spec=detector_spec(detector), score_threshold=request.score)
+    finder = FaceDetector(
+        backend=backends[0], spec=detector_spec(detector), score_threshold=request.score, min_face=request.min_face
+    )
     estimator = AttributeEstimator(backend=backends[1], spec=model_spec(model), batch=request.batch)
     return FaceAnalyzer(finder, estimator)
 
