@@ -8,10 +8,12 @@ for face in analyzer("photo.jpg"):
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from edgeface.imaging.image_io import read_image
 from edgeface.inference.attributes import AttributeEstimator
-from edgeface.inference.detector import FaceDetector
+from edgeface.inference.detector import FaceDetector, checked_min_face
+from edgeface.inference.observation import Observation
 from edgeface.inference.result import Face, faces_from
 from edgeface.spec.defaults import STILLS_MIN_FACE
 from edgeface.spec.model import ModelSpec
@@ -24,9 +26,9 @@ class FaceAnalyzer:
     """Detector and attribute network in one.
 
     ``detector`` and ``attributes`` are ONNX files or ready ``FaceDetector`` / ``AttributeEstimator`` objects (``None``:
-    the shipped models); ``threads`` limits the CPU threads of the models opened here (0: all cores). Every face of
-    ``min_face`` pixels or more is to be found, in an image of any size; ``None`` looks once at the image fitted to
-    640 px, as video is looked at.
+    the shipped models); ``threads`` limits the CPU threads of the models opened here (0: all cores). Called with
+    an image it finds every face of ``min_face`` pixels or more, in an image of any size, unless the detector has a
+    ``min_face`` of its own; ``None`` looks once at the image fitted to 640 px, as ``observe`` looks at video.
 
     Raises ``ArtifactError`` or ``SpecError`` where a file cannot be used, ``ConfigError`` for a ``min_face`` out of
     range.
@@ -39,9 +41,8 @@ class FaceAnalyzer:
         threads: int = 0,
         min_face: float | None = STILLS_MIN_FACE,
     ) -> None:
-        if not isinstance(detector, FaceDetector):
-            detector = FaceDetector(detector, threads=threads, min_face=min_face)
-        self.detector = detector
+        self.detector = detector if isinstance(detector, FaceDetector) else FaceDetector(detector, threads=threads)
+        self.min_face = checked_min_face(min_face)
         if not isinstance(attributes, AttributeEstimator):
             attributes = AttributeEstimator(attributes, threads=threads)
         self.attributes = attributes
@@ -57,8 +58,19 @@ class FaceAnalyzer:
         Raises ``ImageError`` for an image that cannot be read or an array of another kind.
         """
         pixels = read_image(image) if isinstance(image, (str, os.PathLike)) else image
-        faces = self.detector(pixels)
+        faces = self.detector(pixels, self.min_face)
         return faces_from(faces, self.attributes(pixels, faces), self.spec)
+
+    batch_size = 1
+    """How many images ``observe`` takes in one call."""
+
+    def observe(self, images: Sequence[Image]) -> list[Observation]:
+        """The faces of video frames (uint8 ``[H, W, 3]`` RGB), each looked at once, with attributes on demand."""
+        return [self._observed(pixels) for pixels in images]
+
+    def _observed(self, pixels: Image) -> Observation:
+        faces = self.detector(pixels)
+        return Observation(faces, lambda due: self.attributes(pixels, faces[due]))
 
     def close(self) -> None:
         """Free both models."""

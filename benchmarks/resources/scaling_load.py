@@ -19,7 +19,7 @@ from edgeface.errors import EdgefaceError
 from edgeface.inference.result import FrameResult
 from edgeface.pipeline.run_stats import RunStats
 from edgeface.pipeline.runner import run
-from edgeface.sinks.base import ContextSink
+from edgeface.sinks.base import Sink
 from edgeface.sources.frame_queue import Counters
 from edgeface.types import Frame, Image
 
@@ -62,7 +62,7 @@ class Replay:
         self.close()
 
 
-class Tally(ContextSink):
+class Tally(Sink):
     """Counts the answers of each stream."""
 
     name = "tally"

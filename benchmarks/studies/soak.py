@@ -31,7 +31,7 @@ from edgeface.common.machine import fingerprint
 from edgeface.inference.result import FrameResult
 from edgeface.pipeline.run_stats import RunStats, resident_bytes
 from edgeface.pipeline.runner import run
-from edgeface.sinks.base import ContextSink
+from edgeface.sinks.base import Sink
 from edgeface.sinks.open import open_sink
 from edgeface.sources.base import SourceOptions
 from edgeface.sources.open import open_sources
@@ -66,7 +66,7 @@ class Log:
     samples: list[tuple[float, int, int, int]] = field(default_factory=list)
 
 
-class Observer(ContextSink):
+class Observer(Sink):
     """A sink that measures ages and recoveries."""
 
     name = "soak"

@@ -32,6 +32,7 @@ from edgeface.inference.result import FrameResult
 from edgeface.pipeline.demo_clip import make_demo_clip
 from edgeface.pipeline.device import AnyAnalyzer
 from edgeface.pipeline.runner import run
+from edgeface.sinks.base import Sink
 from edgeface.sources.open import open_source
 from edgeface.tracking.iou import IouTracker
 from edgeface.types import Image
@@ -216,7 +217,7 @@ def _device(analyzer: AnyAnalyzer) -> str:
     return analyzer.attributes.backend.device if isinstance(analyzer, FaceAnalyzer) else "unknown"
 
 
-class _Watcher:
+class _Watcher(Sink):
     """A sink that counts, and measures how old a result is when it comes."""
 
     name = "bench"
@@ -251,10 +252,4 @@ class _Watcher:
         return float(p50), float(p95), float(largest)
 
     def close(self) -> None:
-        return
-
-    def __enter__(self) -> _Watcher:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
         return

@@ -43,18 +43,19 @@ def demo(
     from edgeface.inference.overlay import draw_faces
     from edgeface.pipeline import runner
     from edgeface.pipeline.demo_clip import make_demo_clip
+    from edgeface.sinks.base import MemorySink
     from edgeface.sinks.open import open_sink
     from edgeface.sources.open import open_source
     from edgeface.tracking.iou import IouTracker
 
     with options.analyzer(model, detector, threads, None, 32, device, strict_device) as analyzer:
         make_demo_clip(out / "clip.mp4")
-        watcher = _Watcher()
-        sinks = [open_sink(out / "annotated.mp4"), open_sink(out / "results.jsonl"), watcher]
+        kept = MemorySink()
+        sinks = [open_sink(out / "annotated.mp4"), open_sink(out / "results.jsonl"), kept]
         with open_source(out / "clip.mp4") as clip, progress("frames") as report:
             summary = runner.run(clip, analyzer, IouTracker, sinks, on_progress=report)
-        rows = [(f"clip, face {track}", *faces.row(face)) for track, face in watcher.people()]
-        pictures = watcher.stills(_STILLS)
+        rows = [(f"clip, face {track}", *faces.row(face)) for track, face in people(kept.results)]
+        pictures = stills(kept.results, _STILLS)
         for name, portrait in portraits().items():
             found = analyzer(portrait)
             rows += [(f"portrait {name}", *faces.row(face)) for face in found]
@@ -66,42 +67,23 @@ def demo(
     echo(f"wrote {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))} to {out}/")
 
 
-class _Watcher:
-    """A sink that remembers every result, so that people and stills can be shown afterwards."""
+def people(results: Sequence[FrameResult]) -> list[tuple[int, Face]]:
+    """Every track with its typical face: means of the figures, the most frequent classes."""
+    seen: dict[int, list[Face]] = defaultdict(list)
+    for result in results:
+        for face in result.faces:
+            if face.track is not None:
+                seen[face.track].append(face)
+    return [(track, _typical(group)) for track, group in sorted(seen.items())]
 
-    name = "demo"
 
-    def __init__(self) -> None:
-        self._results: list[FrameResult] = []
+def stills(results: Sequence[FrameResult], count: int) -> list[Image]:
+    """Up to ``count`` annotated frames, evenly spread over the clip."""
+    from edgeface.inference.overlay import draw_faces
 
-    def append(self, result: FrameResult) -> None:
-        self._results.append(result)
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def __enter__(self) -> _Watcher:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def people(self) -> list[tuple[int, Face]]:
-        """Every track with its typical face: means of the figures, the most frequent classes."""
-        seen: dict[int, list[Face]] = defaultdict(list)
-        for result in self._results:
-            for face in result.faces:
-                if face.track is not None:
-                    seen[face.track].append(face)
-        return [(track, _typical(group)) for track, group in sorted(seen.items())]
-
-    def stills(self, count: int) -> list[Image]:
-        """Up to ``count`` annotated frames, evenly spread over the clip."""
-        from edgeface.inference.overlay import draw_faces
-
-        count = min(count, len(self._results))
-        chosen = [self._results[(2 * number + 1) * len(self._results) // (2 * count)] for number in range(count)]
-        return [draw_faces(result.frame.pixels, result.faces) for result in chosen]
+    count = min(count, len(results))
+    chosen = [results[(2 * number + 1) * len(results) // (2 * count)] for number in range(count)]
+    return [draw_faces(result.frame.pixels, result.faces) for result in chosen]
 
 
 def _typical(group: Sequence[Face]) -> Face:

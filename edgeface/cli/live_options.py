@@ -72,7 +72,7 @@ def open_sinks(uris: Iterable[str], options: PrivacyOptions) -> Iterator[Bounded
 
     for uri in uris:
         sink = open_guarded(uri, options)
-        yield BoundedSink(sink, policy="drop_oldest" if getattr(sink, "live", False) else "block")
+        yield BoundedSink(sink, policy="drop_oldest" if sink.live else "block")
 
 
 @contextmanager

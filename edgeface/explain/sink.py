@@ -14,11 +14,11 @@ from edgeface.imaging.image_io import write_image
 from edgeface.imaging.preprocess import align, centre_crop
 from edgeface.inference.attributes import landmarks_of
 from edgeface.inference.result import Face, FrameResult
-from edgeface.sinks.base import ContextSink, writing
+from edgeface.sinks.base import Sink, writing
 from edgeface.types import Faces, Image
 
 
-class MapSink(ContextSink):
+class MapSink(Sink):
     """A directory with ``NAME-face0.png``, ``NAME-face1.png`` … for the faces of image NAME, best score first.
 
     ``model`` is the ONNX file that answered; ``whole`` says that every image is one face cut out already. Raises what

@@ -14,10 +14,10 @@ from edgeface.cuda.context import Context
 from edgeface.cuda.device_thread import DeviceThread
 from edgeface.cuda.stream import Stream
 from edgeface.cuda.transfers import TransferStats
-from edgeface.errors import ConfigError
 from edgeface.gpu.device_frame import DeviceFrame
 from edgeface.gpu.pipeline import GpuPipeline
 from edgeface.imaging.image_io import read_image
+from edgeface.inference.observation import Observation
 from edgeface.inference.result import Face, faces_from
 from edgeface.runtime.device_engine import DeviceEngine
 from edgeface.spec.metadata import detector_spec, model_spec
@@ -47,15 +47,14 @@ class GpuAnalyzer:
     def __init__(self, open_parts: Callable[[], GpuParts]) -> None:
         self._owner = DeviceThread(open_parts, _free, "GPU's thread")
         self.spec: ModelSpec
-        self.spec, self.device, self.ledger, self.together = self._owner.call(
+        self.spec, self.device, self.ledger, self.batch_size = self._owner.call(
             lambda parts: (parts.pipeline.spec, parts.device, parts.pipeline.ledger, parts.pipeline.together)
         )
-        self._last: tuple[Faces, Attributes] = Faces.empty(), Attributes.empty()
 
     ledger: TransferStats
     """What every frame cost."""
-    together: int
-    """How many images ``analyze_batch`` answers in one go."""
+    batch_size: int
+    """How many images ``observe`` takes in one call."""
 
     def analyze(self, frame: Image | DeviceFrame) -> tuple[Faces, Attributes]:
         """Faces and attributes of an image, from the host or on the GPU already."""
@@ -64,6 +63,13 @@ class GpuAnalyzer:
     def analyze_batch(self, frames: Sequence[Image | DeviceFrame]) -> list[tuple[Faces, Attributes]]:
         """The same of images of several streams, in one go as far as the networks take it."""
         return self._owner.call(lambda parts: parts.pipeline.answer(frames))
+
+    def observe(self, images: Sequence[Image | DeviceFrame]) -> list[Observation]:
+        """The same as observations: faces and all their attributes come of one pass."""
+        return [
+            Observation(faces, attributes.__getitem__, complete=True)
+            for faces, attributes in self.analyze_batch(images)
+        ]
 
     def on_gpu(self, work: Callable[[GpuPipeline], T]) -> T:
         """What ``work`` answers of the pipeline, on the thread that owns the GPU."""
@@ -74,17 +80,6 @@ class GpuAnalyzer:
         pixels = read_image(image) if isinstance(image, (str, os.PathLike)) else image
         faces, attributes = self.analyze(pixels)
         return faces_from(faces, attributes, self.spec)
-
-    def detector(self, image: Image) -> Faces:
-        """The faces of ``image``; their attributes are there as well and wait for ``attributes``."""
-        self._last = self.analyze(image)
-        return self._last[0]
-
-    def attributes(self, image: Image, faces: Faces) -> Attributes:
-        """The attributes of the ``faces`` that ``detector`` gave last. Raises ``ConfigError`` for others."""
-        if faces is not self._last[0]:
-            raise ConfigError("on the GPU faces and attributes are made in one pass: ask for those of the last image")
-        return self._last[1]
 
     def close(self) -> None:
         """Free the GPU and end its thread; closing twice is harmless."""

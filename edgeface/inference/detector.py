@@ -69,23 +69,21 @@ class FaceDetector:
             raise ConfigError(f"longest_px: expected {self.family.multiple} pixels or more, found {self.longest_px}")
         if self._fixed and longest_px is not None:
             raise ConfigError(f"longest_px: {where} takes only {self._fixed[0]}x{self._fixed[1]} pixels, leave it out")
-        if min_face is not None and not SMALLEST_FACE_PX <= min_face <= LARGEST_FACE_PX:
-            raise ConfigError(
-                f"min_face: expected {SMALLEST_FACE_PX} to {LARGEST_FACE_PX} pixels of the image, found {min_face:g}"
-            )
-        self.min_face = None if self._fixed else min_face
+        self.min_face = checked_min_face(min_face)
 
-    def __call__(self, image: Image) -> Faces:
+    def __call__(self, image: Image, min_face: float | None = None) -> Faces:
         """Faces of ``image`` (uint8 ``[H, W, 3]`` RGB), best score first, in its pixels.
 
-        Boxes are clipped to the image and never empty; landmarks may lie outside it and are NaN where the family
-        has none. Raises ``ImageError`` for anything that is no such array.
+        ``min_face`` stands in where the detector was opened without one; a model that takes one size only looks once
+        in any case. Boxes are clipped to the image and never empty; landmarks may lie outside it and are NaN where the
+        family has none. Raises ``ImageError`` for anything that is no such array.
         """
         check_image(image)
-        if self.min_face is None:
+        smallest = self.min_face or min_face
+        if smallest is None or self._fixed:
             return self._look(image, self._fit(image.shape[1], image.shape[0]))
         height, width = image.shape[:2]
-        scales = views(width, height, self.min_face, self.longest_px, self.family.multiple)
+        scales = views(width, height, smallest, self.longest_px, self.family.multiple)
         return merged([joined([self._part(image, view) for view in scale]) for scale in scales], self.family.nms_iou)
 
     def _look(self, image: Image, fit: Letterbox) -> Faces:
@@ -126,6 +124,15 @@ class FaceDetector:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def checked_min_face(min_face: float | None) -> float | None:
+    """``min_face`` as it is. Raises ``ConfigError`` unless it is a size that a face can have, in pixels."""
+    if min_face is not None and not SMALLEST_FACE_PX <= min_face <= LARGEST_FACE_PX:
+        raise ConfigError(
+            f"min_face: expected {SMALLEST_FACE_PX} to {LARGEST_FACE_PX} pixels of the image, found {min_face:g}"
+        )
+    return min_face
 
 
 def attribute_model(model: str | os.PathLike[str] | None) -> Path:

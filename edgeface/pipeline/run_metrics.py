@@ -94,7 +94,7 @@ def of_sources(sources: Sequence[Source]) -> Iterator[Metric]:
 
 def of_sinks(sinks: Sequence[Sink]) -> Iterator[Metric]:
     """Counters and queue of each sink."""
-    counters: list[SinkCounters] = [getattr(sink, "counters", None) or SinkCounters() for sink in sinks]
+    counters = [sink.counters or SinkCounters() for sink in sinks]
     named = _named([sink.name for sink in sinks])
     for key, kind, help in _SINK:
         samples = [Sample(getattr(counter, key), {"sink": name}) for name, counter in zip(named, counters)]

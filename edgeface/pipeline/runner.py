@@ -1,6 +1,6 @@
-"""Sources → detect → attributes → track → fuse → sinks: threads that decode, one that works, one for each sink.
+"""Sources → detect → track → attributes → fuse → sinks: threads that decode, one that works, one for each sink.
 
-An analyzer that can answer several frames in one go is given one of each source that has one waiting.
+An analyzer that takes several frames in one call is given one of each source that has one waiting.
 
 Every queue is bounded. Files and their sinks wait for each other and lose nothing; cameras and live sinks keep the
 newest and count what they lose. An error anywhere ends the run and is raised, after the sinks have closed.
@@ -13,27 +13,26 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeface.errors import ConfigError
+from edgeface.inference.observation import Observation
 from edgeface.inference.result import FrameResult, faces_from
 from edgeface.pipeline.run_stats import RunStats, RunSummary
 from edgeface.sinks.base import Sink
 from edgeface.sinks.queue import BoundedSink
 from edgeface.sources.base import Source
-from edgeface.sources.frame_queue import Inbox, Slot, Taken
+from edgeface.sources.frame_queue import Inbox, Slot
 from edgeface.spec.model import ModelSpec
 from edgeface.tracking.fusion import Fuser
 from edgeface.tracking.iou import Tracker
-from edgeface.types import Attributes, Faces, Frame, Image
+from edgeface.types import Attributes, Faces, Frame, Image, Tracks
 
 Progress = Callable[[int, int | None], None]
 """Called after every frame with how many are done and how many there will be (``None``: unknown)."""
-
-Look = Callable[[NDArray[np.bool_]], Attributes]
-"""The attributes of the faces that a mask picks, in their order."""
 
 _FILE_DEPTH = 4
 """Frames of a file that are decoded ahead of the worker."""
@@ -42,26 +41,19 @@ _JOIN_S = 2.0
 
 
 class Analyzer(Protocol):
-    """What ``run`` needs of an analyzer; ``api.FaceAnalyzer`` is one."""
+    """What ``run`` needs of an analyzer; ``api.FaceAnalyzer`` and ``gpu.analyzer.GpuAnalyzer`` are two."""
 
     @property
     def spec(self) -> ModelSpec: ...
 
     @property
-    def detector(self) -> Callable[[Image], Faces]: ...
+    def batch_size(self) -> int:
+        """How many images ``observe`` takes in one call."""
+        ...
 
-    @property
-    def attributes(self) -> Callable[[Image, Faces], Attributes]: ...
-
-
-@runtime_checkable
-class BatchAnalyzer(Analyzer, Protocol):
-    """An analyzer that answers up to ``together`` images of any sizes in one go."""
-
-    @property
-    def together(self) -> int: ...
-
-    def analyze_batch(self, frames: Sequence[Image]) -> list[tuple[Faces, Attributes]]: ...
+    def observe(self, images: Sequence[Image]) -> list[Observation]:
+        """One observation for each image (uint8 ``[H, W, 3]`` RGB), in their order."""
+        ...
 
 
 def run(
@@ -76,7 +68,7 @@ def run(
     stats: RunStats | None = None,
     stop: threading.Event | None = None,
 ) -> RunSummary:
-    """Answer the frames of ``sources`` and hand the results to ``sinks``, those of one source in order.
+    """Analyze the frames of ``sources`` and hand the results to ``sinks``, those of one source in order.
 
     Cameras run side by side, files one after the other. ``tracker`` and ``fuser`` make a new one for each source;
     without a tracker faces have no numbers, without a fuser every frame is answered by itself. ``max_frames`` ends
@@ -88,7 +80,7 @@ def run(
     stats = stats or RunStats()
     inbox = Inbox()
     stats.watch(listed, inbox.depth)
-    lanes = [_Lane(analyzer, tracker() if tracker else None, fuser() if fuser else None, stats) for _ in listed]
+    lanes = [_Lane(analyzer.spec, tracker() if tracker else None, fuser() if fuser else None, stats) for _ in listed]
     started = time.perf_counter()
     interrupted = False
     with ExitStack() as stack:
@@ -97,7 +89,7 @@ def run(
         try:
             for feeder in feeders:
                 feeder.start()
-            _work(inbox, lanes, outlets, stats, _Limits(listed, max_frames, on_progress, stop))
+            _work(inbox, analyzer, lanes, outlets, stats, _Limits(listed, max_frames, on_progress, stop))
         except KeyboardInterrupt:
             interrupted = True
         finally:
@@ -125,86 +117,70 @@ class _Limits:
             self.on_progress(done, None if None in counts else sum(count or 0 for count in counts))
 
 
-def _work(inbox: Inbox, lanes: list[_Lane], outlets: list[BoundedSink], stats: RunStats, limits: _Limits) -> None:
-    """Answer frames until the sources are exhausted or a limit is reached."""
-    most = lanes[0].together if lanes else 1
+def _work(
+    inbox: Inbox, analyzer: Analyzer, lanes: list[_Lane], outlets: list[BoundedSink], stats: RunStats, limits: _Limits
+) -> None:
+    """Every frame's way: wait, observe, track, attributes, fuse, emit; until the sources end or a limit is reached."""
     while limits.max_frames is None or stats.frames < limits.max_frames:
-        left = most if limits.max_frames is None else limits.max_frames - stats.frames
-        taken = inbox.pop_batch(min(most, left), limits.stop)
+        left = analyzer.batch_size if limits.max_frames is None else limits.max_frames - stats.frames
+        taken = inbox.pop_batch(min(analyzer.batch_size, left), limits.stop)
         if not taken:
             return
-        for one, result in zip(taken, _answered(lanes, taken, stats)):
-            with stats.stage("sink"):
-                for outlet in outlets:
-                    outlet.append(result)
-            stats.frames += 1
-            stats.faces += len(result.faces)
-            if one.frame.captured_s is not None:
-                stats.ages_s.add(time.monotonic() - one.frame.captured_s)
+        started = time.perf_counter()
+        observed = analyzer.observe([one.frame.pixels for one in taken])
+        share_s = (time.perf_counter() - started) / len(taken)  # frames of one call count alike
+        for one, observation in zip(taken, observed):
+            stats.stages_s["detect"].add(share_s)
+            _emit(lanes[one.slot].step(one.frame, observation), outlets, stats)
             limits.report(stats.frames)
 
 
-def _answered(lanes: list[_Lane], taken: list[Taken], stats: RunStats) -> list[FrameResult]:
-    """The results of frames of different sources; of several, detecting and looking count to each in equal parts."""
-    analyzer = lanes[taken[0].slot].analyzer
-    if len(taken) == 1 or not isinstance(analyzer, BatchAnalyzer):
-        return [lanes[one.slot].answer(one.frame) for one in taken]
-    started = time.perf_counter()
-    answers = analyzer.analyze_batch([one.frame.pixels for one in taken])
-    share_s = (time.perf_counter() - started) / len(taken)
-    results = []
-    for one, (faces, attributes) in zip(taken, answers):
-        stats.stages_s["detect"].add(share_s)
-        stats.inferences += len(faces)
-        results.append(lanes[one.slot].follow(one.frame, faces, attributes.__getitem__))
-    return results
+def _emit(result: FrameResult, outlets: list[BoundedSink], stats: RunStats) -> None:
+    with stats.stage("sink"):
+        for outlet in outlets:
+            outlet.append(result)
+    stats.frames += 1
+    stats.faces += len(result.faces)
+    if result.frame.captured_s is not None:
+        stats.ages_s.add(time.monotonic() - result.frame.captured_s)
 
 
 class _Lane:
-    """One source's way through the stages, with what remembers its people."""
+    """What follows one source's people through its frames; never shared between sources."""
 
-    def __init__(self, analyzer: Analyzer, tracker: Tracker | None, fuser: Fuser | None, stats: RunStats) -> None:
-        self.analyzer, self._tracker, self._fuser, self._stats = analyzer, tracker, fuser, stats
+    def __init__(self, spec: ModelSpec, tracker: Tracker | None, fuser: Fuser | None, stats: RunStats) -> None:
+        self._spec, self._tracker, self._fuser, self._stats = spec, tracker, fuser, stats
 
     @property
     def tracks(self) -> int:
         return self._tracker.count if self._tracker else 0
 
-    @property
-    def together(self) -> int:
-        """How many frames the analyzer answers in one go."""
-        return self.analyzer.together if isinstance(self.analyzer, BatchAnalyzer) else 1
+    def step(self, frame: Frame, seen: Observation) -> FrameResult:
+        """The frame's result: faces tracked, attributes fused."""
+        tracks = self._track(frame, seen.faces)
+        attributes = self._attributes(frame, seen, tracks)
+        return FrameResult(frame, tuple(faces_from(seen.faces, attributes, self._spec, tracks)))
 
-    def answer(self, frame: Frame) -> FrameResult:
-        """The frame's faces."""
-        with self._stats.stage("detect"):
-            faces = self.analyzer.detector(frame.pixels)
-
-        def look(due: NDArray[np.bool_]) -> Attributes:
-            # the very same object where all are due: an analyzer of one pass insists on it
-            asked = faces if due.all() else faces[due]
-            with self._stats.stage("attributes"):
-                self._stats.inferences += len(asked)
-                return self.analyzer.attributes(frame.pixels, asked)
-
-        return self.follow(frame, faces, look)
-
-    def follow(self, frame: Frame, faces: Faces, look: Look) -> FrameResult:
-        """The frame's ``faces``, tracked and fused; ``look`` gives the attributes of those that are due."""
-        stats, spec, every = self._stats, self.analyzer.spec, np.full(len(faces), True)
+    def _track(self, frame: Frame, faces: Faces) -> Tracks | None:
         if self._tracker is None:
-            return FrameResult(frame, tuple(faces_from(faces, look(every), spec)))
-        with stats.stage("track"):
-            tracks = self._tracker(faces, frame.pts_s)
-        if self._fuser is None or frame.pts_s is None:  # images do not follow each other
-            attributes = look(every)
-        else:
-            with stats.stage("fuse"):
-                plan = self._fuser.plan(frame, faces, tracks)
-            looked = look(plan.due)
-            with stats.stage("fuse"):
-                attributes = self._fuser.fuse(plan, looked)
-        return FrameResult(frame, tuple(faces_from(faces, attributes, spec, tracks)))
+            return None
+        with self._stats.stage("track"):
+            return self._tracker(faces, frame.pts_s)
+
+    def _attributes(self, frame: Frame, seen: Observation, tracks: Tracks | None) -> Attributes:
+        """Of every face: this frame's, or what the frames so far say together."""
+        if self._fuser is None or tracks is None or frame.pts_s is None:  # images do not follow each other
+            return self._observed(seen, np.full(len(seen.faces), True))
+        with self._stats.stage("fuse"):
+            plan = self._fuser.plan(frame, seen.faces, tracks)
+        observed = self._observed(seen, plan.due)
+        with self._stats.stage("fuse"):
+            return self._fuser.fuse(plan, observed)
+
+    def _observed(self, seen: Observation, due: NDArray[np.bool_]) -> Attributes:
+        with self._stats.stage("attributes"):
+            self._stats.inferences += len(seen.faces) if seen.complete else int(due.sum())
+            return seen.attributes(due)
 
 
 def _feeders(sources: Sequence[Source], inbox: Inbox, stats: RunStats) -> list[_Feeder]:
@@ -274,4 +250,6 @@ def _bounded(sink: Sink) -> BoundedSink:
     """``sink`` in a thread of its own; a live one loses its oldest results rather than hold up the others."""
     if isinstance(sink, BoundedSink):
         return sink
-    return BoundedSink(sink, policy="drop_oldest" if getattr(sink, "live", False) else "block")
+    if not isinstance(sink, Sink):
+        raise ConfigError(f"sinks: expected objects of classes derived from edgeface.sinks.base.Sink, found {sink!r}")
+    return BoundedSink(sink, policy="drop_oldest" if sink.live else "block")

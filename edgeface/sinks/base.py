@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from edgeface.common.files import atomic_path
 from edgeface.errors import SinkError
@@ -17,38 +17,77 @@ Message = dict[str, Any]
 """What sinks of JSON pass on: ``FrameResult.to_dict`` or counts (``sinks.privacy``)."""
 
 
-class Sink(Protocol):
-    """Takes results in order; ``close`` makes them available. Both raise ``SinkError``."""
+@dataclass(frozen=True)
+class SinkCounters:
+    """What became of a sink's results so far: how many were written, dropped, had to be tried again (``errors``), how
+    often it connected again, and how many wait (``depth``)."""
 
-    name: str
-
-    def append(self, result: FrameResult) -> None: ...
-
-    def close(self) -> None: ...
-
-    def __enter__(self) -> Sink: ...
-
-    def __exit__(self, *exc: object) -> None: ...
+    written: int = 0
+    dropped: int = 0
+    reconnects: int = 0
+    errors: int = 0
+    depth: int = 0
 
 
-class ContextSink(ABC):
-    """What all sinks share: a context that closes, whatever ended it.
+class Sink(ABC):
+    """Takes results in order; ``close`` makes them available. Both raise ``SinkError``. A context that closes, whatever
+    ended it.
 
-    ``live`` sinks deliver at once or not at all: they rather lose a result than hold up the run. ``pictures``: it shows
-    pixels. A sink with a ``send`` takes any message that JSON can hold in a result's place.
+    ``name`` identifies it in messages and metrics. ``live`` sinks deliver at once or not at all: they rather lose a
+    result than hold up the run. ``shows_images``: pixels leave through it, which privacy options care about.
     """
 
+    name: str
     live = False
-    pictures = False
+    shows_images = False
+
+    @property
+    def counters(self) -> SinkCounters | None:
+        """What became of the results so far; ``None`` where the sink keeps no count."""
+        return None
 
     @abstractmethod
-    def close(self) -> None: ...
+    def append(self, result: FrameResult) -> None:
+        """Take one frame's result."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Make what was taken available; closing twice is harmless."""
+
+    def abort(self) -> None:  # noqa: B027 - most sinks have nothing to give up
+        """Give up what is being tried, so that ``close`` returns soon."""
 
     def __enter__(self) -> Any:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+class MessageSink(Sink):
+    """A sink of JSON: it takes any message, so counts can be sent in place of results."""
+
+    @abstractmethod
+    def send(self, message: Message) -> None:
+        """Take one message."""
+
+    def append(self, result: FrameResult) -> None:
+        self.send(result.to_dict())
+
+
+class MemorySink(Sink):
+    """Keeps every result in ``results``, frames included: for short clips and for programs that go on with them."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self.results: list[FrameResult] = []
+
+    def append(self, result: FrameResult) -> None:
+        self.results.append(result)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class PartFile:
@@ -80,15 +119,3 @@ def writing(name: str | os.PathLike[str]) -> Iterator[None]:
         raise
     except OSError as error:
         raise SinkError(f"cannot write `{os.fspath(name)}`: {error.strerror or error}") from error
-
-
-@dataclass(frozen=True)
-class SinkCounters:
-    """What became of a sink's results so far: how many were written, dropped, had to be tried again (``errors``), how
-    often it connected again, and how many wait (``depth``)."""
-
-    written: int = 0
-    dropped: int = 0
-    reconnects: int = 0
-    errors: int = 0
-    depth: int = 0

@@ -11,14 +11,14 @@ import numpy as np
 from edgeface.errors import MissingDependencyError, SinkError
 from edgeface.inference.overlay import draw_faces
 from edgeface.inference.result import FrameResult
-from edgeface.sinks.base import ContextSink
+from edgeface.sinks.base import Sink
 
 _TITLE = "edgeface"
 _ENDS = (27, ord("q"))
 _HOW = "pip uninstall opencv-python-headless && pip install opencv-python"
 
 
-class DisplaySink(ContextSink):
+class DisplaySink(Sink):
     """Shows annotated frames, one window a source; Esc, q or its close button closes it, and the run goes on.
 
     The window opens with the first frame, in the thread that appends. Raises ``MissingDependencyError`` where OpenCV
@@ -26,7 +26,7 @@ class DisplaySink(ContextSink):
     """
 
     live = True
-    pictures = True
+    shows_images = True
 
     def __init__(self, uri: str = "display:") -> None:
         self.name = uri

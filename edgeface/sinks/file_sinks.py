@@ -10,7 +10,6 @@ import csv
 import json
 import os
 import sys
-from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from edgeface.errors import SinkError
 from edgeface.imaging.image_io import SUFFIXES, write_image
 from edgeface.inference.overlay import draw_faces
 from edgeface.inference.result import Face, FrameResult
-from edgeface.sinks.base import ContextSink, Message, PartFile, writing
+from edgeface.sinks.base import Message, MessageSink, PartFile, Sink, writing
 
 _POINTS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
 CSV_COLUMNS = (
@@ -30,13 +29,10 @@ CSV_COLUMNS = (
 )
 
 
-class StdoutSink(ContextSink):
+class StdoutSink(MessageSink):
     """One JSON object a line on stdout, flushed at once so that a pipe's reader keeps up."""
 
     name = "-"
-
-    def append(self, result: FrameResult) -> None:
-        self.send(result.to_dict())
 
     def send(self, message: Message) -> None:
         """Write one line."""
@@ -48,7 +44,7 @@ class StdoutSink(ContextSink):
         """Stdout stays open, it is not ours."""
 
 
-class _TextSink(ContextSink):
+class _TextSink(Sink):
     """A text file that grows under a temporary name; after a failed write, or an error before any, it is discarded."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -56,9 +52,6 @@ class _TextSink(ContextSink):
         self._part = PartFile(path)
         self._file: TextIO | None = self._part.path.open("w", encoding="utf-8", newline="")
         self._failed = self._started = False
-
-    @abstractmethod
-    def append(self, result: FrameResult) -> None: ...
 
     @contextmanager
     def _writing(self) -> Iterator[TextIO]:
@@ -92,11 +85,8 @@ class _TextSink(ContextSink):
             self._part.finish(keep=not self._failed)
 
 
-class JsonlSink(_TextSink):
+class JsonlSink(_TextSink, MessageSink):
     """One JSON object a line and frame (``FrameResult.to_dict``)."""
-
-    def append(self, result: FrameResult) -> None:
-        self.send(result.to_dict())
 
     def send(self, message: Message) -> None:
         """Write one line."""
@@ -119,10 +109,10 @@ class CsvSink(_TextSink):
                 csv.writer(file).writerow([where["source"], where["frame"], where["pts_s"], number, *csv_row(face)])
 
 
-class PictureSink(ContextSink):
+class PictureSink(Sink):
     """A directory of annotated images: under an image's own name, ``NAME_000012.jpg`` for frame 12 of a video."""
 
-    pictures = True
+    shows_images = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.name = os.fspath(path)

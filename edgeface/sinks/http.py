@@ -15,7 +15,7 @@ from edgeface.common.web_server import Page, Request, WebServer
 from edgeface.errors import SinkError
 from edgeface.inference.overlay import draw_faces
 from edgeface.inference.result import FrameResult
-from edgeface.sinks.base import ContextSink, Message, SinkCounters
+from edgeface.sinks.base import Message, MessageSink, SinkCounters
 from edgeface.sinks.reconnecting import log
 from edgeface.sinks.sink_uri import SinkUri
 from edgeface.types import Image
@@ -27,7 +27,7 @@ _HEARTBEAT_S = 5.0
 """An idle stream of events says so this often, so that a client that is gone is noticed."""
 
 
-class HttpSink(ContextSink):
+class HttpSink(MessageSink):
     """Serves the annotated stream (MJPEG), results as server-sent events, and a page with both.
 
     An image is encoded once, and only while someone looks; every viewer gets the newest one, a slow viewer fewer.
@@ -38,7 +38,7 @@ class HttpSink(ContextSink):
     """
 
     live = True
-    pictures = True
+    shows_images = True
 
     def __init__(self, uri: str) -> None:
         given = SinkUri(uri, {"quality": 80, "width": 0})

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from edgeface.errors import MissingDependencyError, SinkError
 from edgeface.inference.result import FrameResult
-from edgeface.sinks.base import Message
+from edgeface.sinks.base import Message, MessageSink
 from edgeface.sinks.home_assistant import COUNTS, STATE, Entity, configurations, slug
 from edgeface.sinks.reconnecting import ReconnectingSink
 from edgeface.sinks.sink_uri import SinkUri
@@ -32,7 +32,7 @@ PASSWORD = "EDGEFACE_MQTT_PASSWORD"
 """Environment variable, so that the password is on no command line."""
 
 
-class MqttSink(ReconnectingSink):
+class MqttSink(ReconnectingSink, MessageSink):
     """Publishes results, one message on its way at a time, at least once each (QoS 1).
 
     Options: ``every`` seconds between two messages on ``state`` (1), ``faces`` 0 leaves out the topic with all results,

@@ -16,7 +16,7 @@ import numpy as np
 
 from edgeface.errors import ConfigError
 from edgeface.inference.result import Face, FrameResult
-from edgeface.sinks.base import ContextSink, Message, Sink, SinkCounters
+from edgeface.sinks.base import Message, MessageSink, Sink, SinkCounters
 from edgeface.sinks.counts import Counter, CountOptions
 from edgeface.sinks.open import open_sink
 from edgeface.sinks.queue import Outbox, Policy
@@ -64,28 +64,28 @@ def open_guarded(uri: str, options: PrivacyOptions) -> Sink:
 
 def guarded(sink: Sink, options: PrivacyOptions) -> Sink:
     """``sink`` behind what ``options`` ask for; itself where that is nothing."""
-    live, pictures = getattr(sink, "live", False), getattr(sink, "pictures", False)
-    heads = options.heads or (LIVE_HEADS if live else HEADS)
+    heads = options.heads or (LIVE_HEADS if sink.live else HEADS)
+    blur = options.blur and sink.shows_images
     if options.counts is not None:
         return CountingSink(sink, options.counts, options.heads or LIVE_HEADS)
-    if set(heads) == set(HEADS) and not (options.blur and pictures):
+    if set(heads) == set(HEADS) and not blur:
         return sink
-    return FilteredSink(sink, heads, options.blur and pictures)
+    return FilteredSink(sink, heads, blur)
 
 
-class FilteredSink(ContextSink):
+class FilteredSink(Sink):
     """Passes results on without the heads that are off, and with blurred faces where asked for."""
 
     def __init__(self, sink: Sink, heads: Sequence[str] = HEADS, blur: bool = False) -> None:
         self.name, self.inner = sink.name, sink
-        self.live, self.pictures = getattr(sink, "live", False), getattr(sink, "pictures", False)
+        self.live, self.shows_images = sink.live, sink.shows_images
         self._heads = tuple(heads)
         self._blur = FaceBlur() if blur else None
 
     @property
     def counters(self) -> SinkCounters | None:
         """Those of the sink, if it keeps any."""
-        return getattr(self.inner, "counters", None)
+        return self.inner.counters
 
     def append(self, result: FrameResult) -> None:
         faces = tuple(without_heads(face, self._heads) for face in result.faces)
@@ -93,7 +93,7 @@ class FilteredSink(ContextSink):
         self.inner.append(FrameResult(frame, faces))
 
     def abort(self) -> None:
-        _abort(self.inner)
+        self.inner.abort()
 
     def close(self) -> None:
         self.inner.close()
@@ -155,7 +155,7 @@ class _Interval:
     counter: Counter = field(repr=False)
 
 
-class CountingSink(ContextSink):
+class CountingSink(Sink):
     """Sends how many people were seen per interval and source, in groups of at least k, and nothing else.
 
     Intervals follow the clock for live frames, the file's own time for files; still images are one interval. The
@@ -163,23 +163,22 @@ class CountingSink(ContextSink):
     """
 
     def __init__(self, sink: Sink, options: CountOptions, heads: Sequence[str] = LIVE_HEADS) -> None:
-        send = getattr(sink, "send", None)
-        if send is None:
-            kind = "images" if getattr(sink, "pictures", False) else "rows about single people"
+        if not isinstance(sink, MessageSink):
+            kind = "images" if sink.shows_images else "rows about single people"
             raise ConfigError(
                 f"`{sink.name}` takes {kind}, of which none may leave with --privacy; name a .jsonl, mqtt:…"
             )
         self.name, self.inner = sink.name, sink
-        self.live = getattr(sink, "live", False)
+        self.live = sink.live
         self._options, self._heads = options, tuple(heads)
         self._intervals: dict[str, _Interval] = {}
         policy: Policy = "drop_oldest" if self.live else "block"
-        self._outbox: Outbox[Message] = Outbox(send, 16, policy, f"counts {sink.name}", self._leave)
+        self._outbox: Outbox[Message] = Outbox(sink.send, 16, policy, f"counts {sink.name}", self._leave)
         self._exit: tuple[object, ...] = (None, None, None)
 
     @property
     def counters(self) -> SinkCounters:
-        own = getattr(self.inner, "counters", None) or SinkCounters(written=self._outbox.written)
+        own = self.inner.counters or SinkCounters(written=self._outbox.written)
         return replace(own, dropped=own.dropped + self._outbox.dropped, depth=len(self._outbox))
 
     def append(self, result: FrameResult) -> None:
@@ -193,7 +192,7 @@ class CountingSink(ContextSink):
         interval.counter.add(result.faces)
 
     def _begin(self, frame: Frame, now_s: float) -> _Interval:
-        live = getattr(frame, "captured_s", None) is not None
+        live = frame.captured_s is not None
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds") if live else None
         return _Interval(now_s, now, Counter(self._options, self._heads))
 
@@ -204,7 +203,7 @@ class CountingSink(ContextSink):
 
     def abort(self) -> None:
         self._outbox.abort()
-        _abort(self.inner)
+        self.inner.abort()
 
     def close(self) -> None:
         """Send what is counted and close the sink."""
@@ -223,11 +222,4 @@ class CountingSink(ContextSink):
 
 
 def _time_of(frame: Frame) -> float:
-    captured = getattr(frame, "captured_s", None)
-    return float(captured if captured is not None else frame.pts_s or 0.0)
-
-
-def _abort(sink: Sink) -> None:
-    stop = getattr(sink, "abort", None)
-    if stop is not None:
-        stop()
+    return frame.captured_s if frame.captured_s is not None else frame.pts_s or 0.0

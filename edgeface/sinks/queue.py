@@ -126,7 +126,7 @@ class Outbox(Generic[T]):
             raise error
 
 
-class BoundedSink:
+class BoundedSink(Sink):
     """``sink`` in its own thread, at most ``depth`` results behind.
 
     ``policy`` as in ``Outbox``: "block" for files, whose every frame counts, "drop_oldest" for live sinks. A live sink
@@ -135,7 +135,7 @@ class BoundedSink:
 
     def __init__(self, sink: Sink, depth: int = 8, policy: Policy = "block", grace_s: float = 2.0) -> None:
         self.name, self.inner = sink.name, sink
-        self.live, self.pictures = getattr(sink, "live", False), getattr(sink, "pictures", False)
+        self.live, self.shows_images = sink.live, sink.shows_images
         self._grace_s = grace_s
         self._exit: tuple[object, object, object] = (None, None, None)
         self._closed = False
@@ -144,8 +144,7 @@ class BoundedSink:
     @property
     def counters(self) -> SinkCounters:
         """A snapshot, this queue's losses and the sink's own together."""
-        kept: SinkCounters | None = getattr(self.inner, "counters", None)
-        own = kept or SinkCounters(written=self._outbox.written)
+        own = self.inner.counters or SinkCounters(written=self._outbox.written)
         return replace(own, dropped=own.dropped + self._outbox.dropped, depth=own.depth + len(self._outbox))
 
     def append(self, result: FrameResult) -> None:
@@ -167,9 +166,7 @@ class BoundedSink:
     def abort(self) -> None:
         """Give up what is queued; anyone who waits for room goes on at once."""
         self._outbox.abort()
-        stop: Callable[[], None] | None = getattr(self.inner, "abort", None)
-        if stop is not None:
-            stop()
+        self.inner.abort()
 
     def _finish(self) -> None:
         self.inner.__exit__(*self._exit)

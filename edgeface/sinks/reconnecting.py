@@ -9,12 +9,10 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 
-from edgeface.inference.result import FrameResult
-from edgeface.sinks.base import ContextSink, SinkCounters
+from edgeface.sinks.base import Sink, SinkCounters
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
 """Between attempts: doubled each time; a peer's return is noticed within the longest."""
@@ -22,7 +20,7 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
 log = logging.getLogger("edgeface.live")
 
 
-class ReconnectingSink(ContextSink):
+class ReconnectingSink(Sink):
     """A live sink with a peer: what fails is tried again, after growing waits, until it succeeds or is given up.
 
     It blocks while the peer is away, so it belongs into a ``BoundedSink``, which drops the oldest results meanwhile.
@@ -32,12 +30,14 @@ class ReconnectingSink(ContextSink):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.counters = SinkCounters()
+        self._counters = SinkCounters()
         self.stopped = threading.Event()
         self._away = False
 
-    @abstractmethod
-    def append(self, result: FrameResult) -> None: ...
+    @property
+    def counters(self) -> SinkCounters:
+        """How often it delivered, dropped, failed and connected again."""
+        return self._counters
 
     def abort(self) -> None:
         """Give up what is being tried."""
@@ -70,7 +70,8 @@ class ReconnectingSink(ContextSink):
 
     def count(self, **more: int) -> None:
         """Add to the counters."""
-        self.counters = replace(self.counters, **{key: getattr(self.counters, key) + n for key, n in more.items()})
+        kept = self._counters
+        self._counters = replace(kept, **{key: getattr(kept, key) + n for key, n in more.items()})
 
     def _note_absence(self, error: OSError) -> None:
         if not self._away:

@@ -30,7 +30,7 @@ class RtspSink(ReconnectingSink):
     is sent: RTSP has one image. Options: ``bitrate`` in kbit/s (2000), ``timeout`` seconds (5).
     """
 
-    pictures = True
+    shows_images = True
 
     def __init__(self, uri: str) -> None:
         given = SinkUri(uri, {"bitrate": 2000, "timeout": 5.0})

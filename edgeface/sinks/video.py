@@ -15,7 +15,7 @@ from edgeface.imaging.geometry import letterbox
 from edgeface.imaging.preprocess import fit_canvas
 from edgeface.inference.overlay import draw_faces
 from edgeface.inference.result import FrameResult
-from edgeface.sinks.base import ContextSink, PartFile, writing
+from edgeface.sinks.base import PartFile, Sink, writing
 from edgeface.types import Image
 
 _ENCODERS: tuple[tuple[str, dict[str, str]], ...] = (
@@ -30,7 +30,7 @@ _STILL_S = 0.5
 """How long an image without a time is shown."""
 
 
-class VideoSink(ContextSink):
+class VideoSink(Sink):
     """Writes frames with their faces drawn to a .mp4, .mkv or .mov file.
 
     The first frame sets the size, made even by repeating the last column or row, as 4:2:0 colour needs; later frames
@@ -38,7 +38,7 @@ class VideoSink(ContextSink):
     when the sink is closed, playable, also when the frames end early; without any frame none appears.
     """
 
-    pictures = True
+    shows_images = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.name = os.fspath(path)

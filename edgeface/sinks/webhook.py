@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from edgeface import __version__
 from edgeface.errors import SinkError
 from edgeface.inference.result import FrameResult
-from edgeface.sinks.base import Message
+from edgeface.sinks.base import Message, MessageSink
 from edgeface.sinks.reconnecting import ReconnectingSink, log
 from edgeface.sinks.sink_uri import SinkUri, redacted
 
@@ -23,7 +23,7 @@ TOKEN = "EDGEFACE_WEBHOOK_TOKEN"
 """Environment variable: sent as a bearer token, so that it is on no command line."""
 
 
-class WebhookSink(ReconnectingSink):
+class WebhookSink(ReconnectingSink, MessageSink):
     """Posts results as JSON (``FrameResult.to_dict``) over one connection that is kept open.
 
     Options: ``every`` seconds between results that are posted (1; 0: all), ``timeout`` seconds for an answer (5),

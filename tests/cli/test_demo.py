@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgeface.api import Face
-from edgeface.cli.demo import _Watcher, contact_sheet
+from edgeface.cli.demo import contact_sheet, people, stills
 from edgeface.imaging.image_io import read_image
 from edgeface.inference.result import FrameResult
 from edgeface.types import Frame
@@ -53,13 +53,12 @@ def test_people_are_told_by_their_tracks() -> None:
     def face(track: int | None, age: float, race: str) -> Face:
         return Face((0, 0, 9, 9), 0.5, None, track, age, 5.0, "female", 0.9, race, 0.8)
 
-    watcher = _Watcher()
     frame = Frame(np.zeros((9, 9, 3), np.uint8), 0.0)
-    for faces in [(face(2, 30, "Asian"), face(None, 99, "White")), (face(2, 40, "Asian"),), (face(2, 41, "White"),)]:
-        watcher.append(FrameResult(frame, faces))
-    ((track, typical),) = watcher.people()
+    seen = [(face(2, 30, "Asian"), face(None, 99, "White")), (face(2, 40, "Asian"),), (face(2, 41, "White"),)]
+    results = [FrameResult(frame, faces) for faces in seen]
+    ((track, typical),) = people(results)
     assert (track, typical.age, typical.race) == (2, 37.0, "Asian")
-    assert [len(watcher.stills(count)) for count in (2, 3, 9)] == [2, 3, 3]
+    assert [len(stills(results, count)) for count in (2, 3, 9)] == [2, 3, 3]
 
 
 @pytest.mark.parametrize(("count", "rows"), [(1, 1), (2, 1), (3, 2)])

@@ -161,13 +161,16 @@ def test_a_run_on_the_gpu(tmp_path: Path) -> None:
     assert emulated.alive() == 0
 
 
-def test_attributes_of_other_faces_are_refused() -> None:
-    image = read_image(PORTRAITS[0])
+def test_an_observation_holds_the_attributes_of_its_own_faces() -> None:
+    """Two images in one call, and another before their attributes are asked for: nothing is mixed up."""
+    images = [read_image(path) for path in PORTRAITS[:2]]
     with GpuAnalyzer(emulated_parts) as analyzer:
-        first = analyzer.detector(image)
-        analyzer.detector(image)
-        with pytest.raises(ConfigError, match="those of the last image"):
-            analyzer.attributes(image, first)
+        wanted = [analyzer.analyze(image)[1].age.tolist() for image in images]
+        seen = analyzer.observe(images)
+        analyzer.observe(images[:1])
+        found = [one.attributes(np.full(len(one.faces), True)).age.tolist() for one in seen]
+        assert found == [pytest.approx(ages, abs=0.2) for ages in wanted] and all(one.complete for one in seen)
+        assert len(seen[0].attributes(np.zeros(len(seen[0].faces), bool))) == 0
 
 
 def test_errors_come_back_to_the_caller_and_the_gpu_goes_on() -> None:

@@ -17,8 +17,8 @@ from edgeface.errors import EdgefaceError
 from edgeface.gpu.analyzer import GpuAnalyzer
 from edgeface.imaging.image_io import read_image
 from edgeface.inference.result import Face, FrameResult
-from edgeface.pipeline.runner import BatchAnalyzer, run
-from edgeface.sinks.base import ContextSink
+from edgeface.pipeline.runner import run
+from edgeface.sinks.base import Sink
 from edgeface.sources.frame_queue import Counters, Inbox
 from edgeface.tracking.fusion import FusionOptions, TrackFuser
 from edgeface.tracking.iou import IouTracker
@@ -30,7 +30,7 @@ from tests.cuda.test_device import emulated_parts
 PIXELS = np.zeros((2, 2, 3), np.uint8)
 
 
-class Answers(ContextSink):
+class Answers(Sink):
     """Keeps the results of every source and tells anyone who waits for one."""
 
     name = "answers"
@@ -132,7 +132,7 @@ def test_every_camera_is_answered_as_if_it_were_alone() -> None:
         "no one": [np.full((200, 200, 3), 90, np.uint8)] * 6,
     }
     with GpuAnalyzer(emulated_parts) as analyzer:
-        assert isinstance(analyzer, BatchAnalyzer) and analyzer.together == 8
+        assert analyzer.batch_size == 8
         alone = {name: answered(analyzer, {name: film}, together=False) for name, film in films.items()}
         analyzer.ledger.frames.clear()
         found, tracks = answered(analyzer, films, together=True)

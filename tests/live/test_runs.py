@@ -16,7 +16,7 @@ from edgeface.errors import SinkError
 from edgeface.inference.result import FrameResult
 from edgeface.pipeline.run_stats import RunStats, RunSummary
 from edgeface.pipeline.runner import run
-from edgeface.sinks.base import ContextSink
+from edgeface.sinks.base import Sink
 from edgeface.sinks.open import open_sink
 from edgeface.sources.base import Source, SourceOptions
 from edgeface.sources.file import FileSource
@@ -87,7 +87,7 @@ class Fuser(TrackFuser):
         return super().plan(frame, faces, tracks)
 
 
-class Recorder(ContextSink):
+class Recorder(Sink):
     """Keeps the numbers of its frames, each after ``seconds``; raises at ``broken``: "sink" or "close"."""
 
     def __init__(self, broken: str = "", seconds: float = 0.0, live: bool = False) -> None:

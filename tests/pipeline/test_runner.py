@@ -11,7 +11,7 @@ from edgeface.api import FaceAnalyzer
 from edgeface.errors import SinkError
 from edgeface.inference.result import FrameResult
 from edgeface.pipeline.runner import RunSummary, run
-from edgeface.sinks.base import ContextSink
+from edgeface.sinks.base import Sink
 from edgeface.sinks.open import open_sink
 from edgeface.sources.open import open_source
 from edgeface.tracking.iou import IouTracker
@@ -19,7 +19,7 @@ from tests.fixtures import CELL, picture, tiny_detector, tiny_model, write_pictu
 from tests.pipeline.clips import moving, write_clip
 
 
-class ListSink(ContextSink):
+class ListSink(Sink):
     """Keeps results and whether it was closed."""
 
     name = "list"

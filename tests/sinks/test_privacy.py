@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from edgeface.errors import ConfigError, SinkError
 from edgeface.imaging.image_io import read_image
 from edgeface.inference.result import FrameResult
-from edgeface.sinks.base import ContextSink
+from edgeface.sinks.base import MessageSink
 from edgeface.sinks.counts import AGE_BANDS, Counter, CountOptions, anonymous, band
 from edgeface.sinks.file_sinks import JsonlSink
 from edgeface.sinks.privacy import CountingSink, FaceBlur, PrivacyOptions, guarded, open_guarded, without_heads
@@ -30,13 +30,13 @@ from tests.pipeline.peers import Listener, Receiver, free_port, mosquitto, needs
 PIXELS = np.full((64, 96, 3), 90, np.uint8)
 
 
-class Kept(ContextSink):
+class Kept(MessageSink):
     """A sink that keeps what it gets."""
 
     name = "kept"
 
     def __init__(self, live: bool = False, pictures: bool = False) -> None:
-        self.live, self.pictures = live, pictures
+        self.live, self.shows_images = live, pictures
         self.results: list[FrameResult] = []
         self.messages: list[dict[str, Any]] = []
 

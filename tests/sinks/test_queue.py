@@ -10,7 +10,7 @@ import pytest
 
 from edgeface.errors import SinkError
 from edgeface.inference.result import FrameResult
-from edgeface.sinks.base import ContextSink
+from edgeface.sinks.base import Sink
 from edgeface.sinks.open import open_sink
 from edgeface.sinks.queue import BoundedSink, Outbox
 from tests.pipeline.clips import result
@@ -20,7 +20,7 @@ SOON_S = 20.0
 """Long enough for any machine; nothing here waits so long unless it hangs."""
 
 
-class Held(ContextSink):
+class Held(Sink):
     """A sink that writes when it is allowed to."""
 
     name = "held"

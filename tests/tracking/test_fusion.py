@@ -15,6 +15,7 @@ from edgeface.api import FaceAnalyzer
 from edgeface.errors import ConfigError
 from edgeface.inference.result import faces_from
 from edgeface.pipeline.runner import run
+from edgeface.sinks.base import MemorySink
 from edgeface.sources.open import open_source
 from edgeface.spec.model import default_heads
 from edgeface.tracking.fusion import FusionOptions, Plan, TrackFuser
@@ -280,32 +281,13 @@ class CountingAnalyzer(FaceAnalyzer):
         self._inner.close()
 
 
-class ListSink:
-    name = "list"
-
-    def __init__(self) -> None:
-        self.results: list = []
-
-    def append(self, result: object) -> None:
-        self.results.append(result)
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def __enter__(self) -> ListSink:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-
 def test_a_run_answers_every_face_and_asks_the_network_rarely(
     tiny_detector: Path,  # noqa: F811
     tiny_model: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
     clip = write_clip(tmp_path / "a.mp4", [picture([(1 + index // 10, 1), (2, 6)]) for index in range(40)])
-    sink = ListSink()
+    sink = MemorySink()
     with CountingAnalyzer(tiny_detector, tiny_model) as analyzer, open_source(clip) as source:
         summary = run(source, analyzer, KalmanTracker, [sink], fuser=lambda: TrackFuser(analyzer.spec))
         asked = analyzer.asked
