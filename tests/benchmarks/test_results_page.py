@@ -1,4 +1,4 @@
-"""The sentences of ``docs/guide/results.md``: each figure in them is that of a results file, and none lacks a source."""
+"""The sentences of ``docs/guide/results.md``: each figure in them is that of a results file, none lacks one."""
 
 from __future__ import annotations
 
