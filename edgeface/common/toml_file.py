@@ -22,15 +22,15 @@ else:
 T = TypeVar("T")
 
 
-def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
-    """The file's table. ``what`` ("recipe", "calibration set") names it in messages.
+def read_toml(path: str | os.PathLike[str], what: str, hint: str = "") -> dict[str, Any]:
+    """The file's table. ``what`` ("recipe", "calibration set") names it in messages, ``hint`` says how to get one.
 
     Raises ``ConfigError`` where the file is missing, cannot be read or is not valid TOML.
     """
     try:
         return dict(tomllib.loads(Path(path).read_text(encoding="utf-8")))
     except FileNotFoundError as error:
-        raise ConfigError(f"no {what} at `{path}`: no such file") from error
+        raise ConfigError(f"no {what} at `{path}`: no such file{_clause(hint)}") from error
     except IsADirectoryError as error:
         raise ConfigError(f"{what} `{path}` is a directory, expected a TOML file") from error
     except OSError as error:
@@ -39,6 +39,10 @@ def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
         raise ConfigError(f"{what} `{path}` is not valid TOML: it is no text in UTF-8") from error
     except ValueError as error:
         raise ConfigError(f"{what} `{path}` is not valid TOML: {error}") from error
+
+
+def _clause(hint: str) -> str:
+    return f"; {hint}" if hint else ""
 
 
 def toml_value(text: str) -> Any:
@@ -52,12 +56,14 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     return f"no key `{key}`" + (f", the nearest is `{near[0]}`" if near else "")
 
 
-def from_table(kind: type[T], table: Mapping[str, Any], where: str, error: type[EdgefaceError] = ConfigError) -> T:
+def from_table(
+    kind: type[T], table: Mapping[str, Any], where: str, error: type[EdgefaceError] = ConfigError, hint: str = ""
+) -> T:
     """The dataclass ``kind`` filled from a table of TOML, each value checked against its field's type.
 
     Fields hold str, int, float, bool, ``Path``, another dataclass, a tuple of one of them, or one of them or ``None``.
     Raises ``error``, in one sentence that begins with ``where``, for keys that are unknown or missing, for values of
-    another type and for what the dataclass itself refuses.
+    another type and for what the dataclass itself refuses. ``hint`` says how to get a table with all of its keys.
     """
     hints = typing.get_type_hints(kind)
     for key in table:
@@ -65,7 +71,7 @@ def from_table(kind: type[T], table: Mapping[str, Any], where: str, error: type[
             raise error(f"{where}: {unknown_key(key, hints)}")
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if field.name not in table and field.default is field.default_factory is dataclasses.MISSING:
-            raise error(f"{where}: the key `{field.name}` is missing")
+            raise error(f"{where}: the key `{field.name}` is missing{_clause(hint)}")
     values = {key: _as_type(value, hints[key], f"{where}: `{key}`", error) for key, value in table.items()}
     try:
         return kind(**values)

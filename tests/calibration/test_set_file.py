@@ -74,7 +74,7 @@ def edited(tmp_path: Path, old: str, new: str) -> Path:
     ("old", "new", "sentence"),
     [
         ("seed = 7", "sead = 7", "no key `sead`, the nearest is `seed`"),
-        ("seed = 7\n", "", ": the key `seed` is missing"),
+        ("seed = 7\n", "", ": the key `seed` is missing; make one with: edgeface calibration make$"),
         ("seed = 7", 'seed = "7"', ": `seed`: expected int, found '7'"),
         ("seed = 7", "seed = true", ": `seed`: expected int, found True"),
         ("[3, 4]", "[3, 14]", r": `folds`: expected a list of 0 to 9, found \[3, 14\]"),
@@ -92,7 +92,10 @@ def test_what_is_no_set_is_refused(tmp_path: Path, old: str, new: str, sentence:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="^no calibration set at `.*none.toml`: no such file$"):
+    with pytest.raises(
+        ConfigError,
+        match="^no calibration set at `.*none.toml`: no such file; make one with: edgeface calibration make$",
+    ):
         read_set(tmp_path / "none.toml")
     with pytest.raises(ConfigError, match="is not valid TOML"):
         read_set(edited(tmp_path, "seed = 7", "seed ="))

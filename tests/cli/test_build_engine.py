@@ -69,7 +69,10 @@ def test_without_a_name_the_engine_lies_beside_the_model(tiny_model: Path, tmp_p
         (("--precision", "int4"), "`precision`: expected one of fp32, fp16, int8, found `int4`"),
         (("--dla", "0"), "`dla`: means something for the target `tensorrt` only, found `cpu`"),
         (("--recipe", "none.toml"), "no recipe at `none.toml`: no such file"),
-        (("--calibration", "none.toml", "--data", "."), "no calibration set at `none.toml`: no such file"),
+        (
+            ("--calibration", "none.toml", "--data", "."),
+            "no calibration set at `none.toml`: no such file; make one with: edgeface calibration make",
+        ),
         (("--precision", "fp16"), "the gate needs labelled faces: name them with --data, or add --no-gate"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,14 @@ def test_demo_with_the_shipped_models(tmp_path: Path, cli: Cli) -> None:
     assert "frames/s" in result.out
     assert "wrote annotated.mp4, clip.mp4" in result.out
     assert read_image(tmp_path / "out" / "contact.jpg").shape == (4 * 360, 2 * 640, 3)
+    claim = r'older woman is "male" in (\d+) of (\d+) frames, at (\d+) % over all of them'
+    stated = re.search(claim, " ".join((ROOT / "docs" / "guide" / "results.md").read_text(encoding="utf-8").split()))
+    older = [face for line in lines for face in line["faces"] if face["track"] == 2]
+    share = re.search(r"face 2 .* male +(\d+)%", result.out)
+    assert stated and share
+    shown = [sum(face["gender"] == "male" for face in older), len(older), int(share[1])]
+    # encoders and processors differ by a frame or two
+    np.testing.assert_allclose(shown, [int(figure) for figure in stated.groups()], atol=3)
 
 
 @pytest.mark.parametrize("name", ["eileen-collins", "grace-hopper"])

@@ -32,9 +32,9 @@ class CameraProcess:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, bufsize=1
         )
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._orders = self._process.stdin
+        self._orders, self._answers = self._process.stdin, self._process.stdout
         self.kind, self.size = kind, size
-        self.uri = self._process.stdout.readline().strip()
+        self.uri = self._answers.readline().strip()
 
     def do(self, what: str, **arguments: Any) -> None:
         """Call a method of the camera."""
@@ -44,6 +44,7 @@ class CameraProcess:
         """End the process."""
         self._orders.close()
         self._process.wait(10)
+        self._answers.close()
 
 
 def main() -> None:

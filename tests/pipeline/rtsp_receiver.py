@@ -35,11 +35,11 @@ class RtspReceiver:
                 self._client, _ = self._listener.accept()
             except OSError:
                 return
-            with self._client, self._client.makefile("rwb") as stream:
-                try:
+            try:  # leaving the stream writes what is buffered, too, to a peer that may be gone
+                with self._client, self._client.makefile("rwb") as stream:
                     self._converse(stream)
-                except (OSError, struct.error, ValueError):
-                    continue
+            except (OSError, struct.error, ValueError):
+                continue
         self._listener.close()
 
     def _converse(self, stream: BinaryIO) -> None:

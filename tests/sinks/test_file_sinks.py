@@ -79,7 +79,8 @@ def test_csv_has_a_row_a_face_under_its_columns(tmp_path: Path) -> None:
     with CsvSink(tmp_path / "a.csv") as sink:
         sink.append(result(pixels(), 0, 0.0, faces=2, source="a, b.mp4"))
         sink.append(type(result(pixels()))(result(pixels(), 1, 0.04).frame, (blind,)))
-    rows = list(csv.DictReader((tmp_path / "a.csv").open(newline="")))
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == CSV_COLUMNS and len(rows) == 3
     assert [(row["source"], row["frame"], row["face"], row["track"]) for row in rows] == [
         ("a, b.mp4", "0", "0", "1"),

@@ -49,10 +49,23 @@ def feeding(sink: HttpSink, sources: tuple[str, ...] = ("cam",)) -> Iterator[Non
         thread.join()
 
 
+_opened: list[http.client.HTTPResponse | http.client.HTTPConnection] = []
+
+
+@pytest.fixture(autouse=True)
+def closed_connections() -> Iterator[None]:
+    """What a test has asked for is closed with it, not when the collector comes."""
+    yield
+    while _opened:
+        _opened.pop().close()
+
+
 def get(sink: HttpSink, path: str, **headers: str) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection("127.0.0.1", int(sink.url.rpartition(":")[2]), timeout=30)
     connection.request("GET", path, headers=headers)
-    return connection.getresponse()
+    answer = connection.getresponse()
+    _opened.extend((answer, connection))
+    return answer
 
 
 def next_picture(answer: http.client.HTTPResponse) -> Image:

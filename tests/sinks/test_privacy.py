@@ -208,6 +208,7 @@ class Tap:
         self._to = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
+        self._joined: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -217,6 +218,7 @@ class Tap:
             except OSError:
                 return
             server = socket.create_connection(("127.0.0.1", self._to))
+            self._joined += (client, server)
             for near, far in ((client, server), (server, client)):
                 threading.Thread(target=self._pass, args=(near, far), daemon=True).start()
 
@@ -232,7 +234,8 @@ class Tap:
                 far.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        self._listener.close()
+        for one in (self._listener, *self._joined):
+            one.close()
 
 
 TELLING = (b"track", b"box", b"landmarks", b'"faces"', b"\xff\xd8\xff", b"JFIF", b"score", b"34.0", b"race", b"White")
