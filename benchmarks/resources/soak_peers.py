@@ -20,6 +20,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from edgeface.errors import ConfigError
+from edgeface.sinks.base import Sink
+from edgeface.sinks.privacy import PrivacyOptions, open_guarded
+
+SINKS = ("jsonl", "csv", "mp4", "mkv", "images", "http", "webhook", "rtsp", "mqtt")
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -47,6 +52,29 @@ class Peers:
         """End the process."""
         self._orders.close()
         self._process.wait(10)
+
+
+def opened(kinds: list[str], folder: Path, peers: Peers) -> list[Sink]:
+    """A sink of each kind, the web page's watched by two clients. Raises ``ConfigError`` for a kind that is unknown."""
+    host = "127.0.0.1"
+    uris = {
+        **{name: f"{folder}/soak.{name}" for name in ("jsonl", "csv", "mp4", "mkv")},
+        "images": f"{folder}/images/",
+        "http": "http://127.0.0.1:0",
+        "webhook": f"webhook:http://{host}:{peers.ports['webhook']}/hook#every=0",
+        "rtsp": f"rtsp://{host}:{peers.ports['rtsp']}/soak",
+        "mqtt": f"mqtt://{host}:{peers.ports['mqtt']}/soak#every=0",
+    }
+    unknown = [kind for kind in kinds if kind not in uris]
+    if unknown:
+        raise ConfigError(f"no sink of the kind `{unknown[0]}`, expected some of {', '.join(uris)}")
+    sinks = [open_guarded(uris[kind], PrivacyOptions(blur=kind == "mkv")) for kind in kinds]
+    for kind, sink in zip(kinds, sinks):
+        if kind == "http":
+            served = str(vars(getattr(sink, "inner", sink))["url"])
+            peers.watch(f"{served}/stream.mjpg")
+            peers.watch(f"{served}/events")
+    return sinks
 
 
 class _Webhook(socketserver.StreamRequestHandler):

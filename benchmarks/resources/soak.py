@@ -1,6 +1,6 @@
 """Two live streams on loopback, the whole pipeline, and a fault every few seconds: what it survives, and at what cost.
 
-    python -m benchmarks.studies.soak [--minutes 20] [--every 20] [--streams rtsp,mjpeg] [--sinks jsonl,csv,…]
+    python -m benchmarks.resources.soak [--minutes 20] [--every 20] [--streams rtsp,mjpeg] [--sinks jsonl,csv,…]
     [--save benchmarks/results/soak.json]
 
 Each camera is a process of its own (``tests/live/camera.py``). The faults take turns over the streams: dropped
@@ -28,16 +28,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.resources.soak_memory import Growth, allocator_mb
-from benchmarks.resources.soak_peers import Peers
+from benchmarks.resources.soak_peers import SINKS, Peers, opened
 from edgeface.api import FaceAnalyzer
 from edgeface.common.files import atomic_path
 from edgeface.common.machine import fingerprint
-from edgeface.errors import ConfigError
 from edgeface.inference.result import FrameResult
 from edgeface.pipeline.run_stats import RunStats, resident_bytes
 from edgeface.pipeline.runner import run
-from edgeface.sinks.base import ContextSink, Sink
-from edgeface.sinks.privacy import PrivacyOptions, open_guarded
+from edgeface.sinks.base import ContextSink
 from edgeface.sources.base import SourceOptions
 from edgeface.sources.open import open_sources
 from edgeface.tracking.fusion import TrackFuser
@@ -48,7 +46,6 @@ SIZES = ((640, 360), (480, 270))
 RECOVERY_LIMIT_S = 3.0
 AGE_LIMIT_INTERVALS = 3.0
 OPTIONS = SourceOptions(open_s=5.0, stall_s=2.0, give_up_s=None)
-SINKS = ("jsonl", "csv", "mp4", "mkv", "images", "http", "webhook", "rtsp", "mqtt")
 _SAMPLE_S = 1.0
 _WARM_UP_S = 90.0
 """After which ``--explain`` begins to count: until then caches fill."""
@@ -155,29 +152,6 @@ def sample(log: Log, pictures: Path, stop: threading.Event) -> None:
             warm_s = float("inf")
         if stop.wait(_SAMPLE_S):
             return
-
-
-def opened(kinds: list[str], folder: Path, peers: Peers) -> list[Sink]:
-    """A sink of each kind, the web page's watched by two clients. Raises ``ConfigError`` for a kind that is unknown."""
-    host = "127.0.0.1"
-    uris = {
-        **{name: f"{folder}/soak.{name}" for name in ("jsonl", "csv", "mp4", "mkv")},
-        "images": f"{folder}/images/",
-        "http": "http://127.0.0.1:0",
-        "webhook": f"webhook:http://{host}:{peers.ports['webhook']}/hook#every=0",
-        "rtsp": f"rtsp://{host}:{peers.ports['rtsp']}/soak",
-        "mqtt": f"mqtt://{host}:{peers.ports['mqtt']}/soak#every=0",
-    }
-    unknown = [kind for kind in kinds if kind not in uris]
-    if unknown:
-        raise ConfigError(f"no sink of the kind `{unknown[0]}`, expected some of {', '.join(uris)}")
-    sinks = [open_guarded(uris[kind], PrivacyOptions(blur=kind == "mkv")) for kind in kinds]
-    for kind, sink in zip(kinds, sinks):
-        if kind == "http":
-            served = getattr(getattr(sink, "inner", sink), "url")
-            peers.watch(f"{served}/stream.mjpg")
-            peers.watch(f"{served}/events")
-    return sinks
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
