@@ -47,6 +47,7 @@ RECOVERY_LIMIT_S = 3.0
 AGE_LIMIT_INTERVALS = 3.0
 OPTIONS = SourceOptions(open_s=5.0, stall_s=2.0, give_up_s=None)
 _SAMPLE_S = 1.0
+_IMAGES_KEPT = 100
 _WARM_UP_S = 90.0
 """After which ``--explain`` begins to count: until then caches fill."""
 
@@ -145,8 +146,8 @@ def sample(log: Log, pictures: Path, stop: threading.Event) -> None:
         files = len(os.listdir("/proc/self/fd"))
         log.samples.append((time.monotonic(), resident_bytes(), threading.active_count(), files))
         log.allocator.append(allocator_mb())
-        for image in pictures.glob("*.jpg"):
-            image.unlink()
+        for image in sorted(pictures.glob("[!.]*.jpg"))[:-_IMAGES_KEPT]:
+            image.unlink(missing_ok=True)
         if log.growth is not None and time.monotonic() > warm_s:
             log.growth.begin()
             warm_s = float("inf")
