@@ -3,18 +3,21 @@
 analyzer = FaceAnalyzer()
 for face in analyzer("photo.jpg"):
     print(face.box, face.age, face.gender, face.race)
+
+An array's channels are taken for RGB; of OpenCV's, which are BGR: ``analyzer(cv2.imread("photo.jpg"), colour="BGR")``,
+or ``FaceAnalyzer(colour="BGR")`` for all calls.
 """
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from edgeface.imaging.image_io import read_image
+from edgeface.imaging.image_input import as_rgb, checked_colour
 from edgeface.inference.attributes import AttributeEstimator
 from edgeface.inference.detector import FaceDetector
 from edgeface.inference.result import Face, faces_from
 from edgeface.spec.model import ModelSpec
-from edgeface.types import Image
 
 __all__ = ["AttributeEstimator", "Face", "FaceAnalyzer", "FaceDetector"]
 
@@ -23,8 +26,9 @@ class FaceAnalyzer:
     """Detector and attribute network in one.
 
     ``detector`` and ``attributes`` are ONNX files or ready ``FaceDetector`` / ``AttributeEstimator`` objects (``None``:
-    the shipped models); ``threads`` limits the CPU threads of the models opened here (0: all cores). Raises
-    ``ArtifactError`` or ``SpecError`` where a file cannot be used.
+    the shipped models); ``threads`` limits the CPU threads of the models opened here (0: all cores); ``colour`` is the
+    order of the channels in arrays that the analyzer is called with, "RGB" or "BGR" (``cv2.imread``). Raises
+    ``ArtifactError`` or ``SpecError`` where a file cannot be used, ``ConfigError`` for another order.
     """
 
     def __init__(
@@ -32,7 +36,9 @@ class FaceAnalyzer:
         detector: FaceDetector | str | os.PathLike[str] | None = None,
         attributes: AttributeEstimator | str | os.PathLike[str] | None = None,
         threads: int = 0,
+        colour: str = "RGB",
     ) -> None:
+        self.colour = checked_colour(colour)
         self.detector = detector if isinstance(detector, FaceDetector) else FaceDetector(detector, threads=threads)
         if not isinstance(attributes, AttributeEstimator):
             attributes = AttributeEstimator(attributes, threads=threads)
@@ -43,12 +49,14 @@ class FaceAnalyzer:
         """The attribute network's contract, which names the classes."""
         return self.attributes.spec
 
-    def __call__(self, image: Image | str | os.PathLike[str]) -> list[Face]:
-        """Every face of an image (uint8 ``[H, W, 3]`` RGB or a file's path), best score first, in its pixels.
+    def __call__(self, image: Any, colour: str | None = None) -> list[Face]:
+        """Every face of an image, best score first, in its pixels.
 
-        Raises ``ImageError`` for an image that cannot be read or an array of another kind.
+        ``image``: a path, an ``http(s)://`` URL, bytes, an open file, a PIL image or an array (uint8 ``[H, W, 3]``;
+        grey, alpha, uint16 and float 0…1 as well; see ``imaging.image_input``). ``colour`` as in the constructor,
+        for this call. Raises ``ImageError`` for an image that cannot be read or is none.
         """
-        pixels = read_image(image) if isinstance(image, (str, os.PathLike)) else image
+        pixels = as_rgb(image, self.colour if colour is None else colour)
         faces = self.detector(pixels)
         return faces_from(faces, self.attributes(pixels, faces), self.spec)
 

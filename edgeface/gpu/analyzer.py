@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from edgeface.cuda.compile import compiled
 from edgeface.cuda.context import Context
@@ -17,7 +17,7 @@ from edgeface.cuda.transfers import TransferStats
 from edgeface.errors import ConfigError
 from edgeface.gpu.device_frame import DeviceFrame
 from edgeface.gpu.pipeline import GpuPipeline
-from edgeface.imaging.image_io import read_image
+from edgeface.imaging.image_input import as_rgb
 from edgeface.inference.result import Face, faces_from
 from edgeface.runtime.device_engine import DeviceEngine
 from edgeface.spec.metadata import detector_spec, model_spec
@@ -69,10 +69,9 @@ class GpuAnalyzer:
         """What ``work`` answers of the pipeline, on the thread that owns the GPU."""
         return self._owner.call(lambda parts: work(parts.pipeline))
 
-    def __call__(self, image: Image | str | os.PathLike[str]) -> list[Face]:
-        """As ``FaceAnalyzer`` answers."""
-        pixels = read_image(image) if isinstance(image, (str, os.PathLike)) else image
-        faces, attributes = self.analyze(pixels)
+    def __call__(self, image: Any, colour: str = "RGB") -> list[Face]:
+        """As ``FaceAnalyzer`` answers, of what it takes; a ``DeviceFrame`` says its order itself."""
+        faces, attributes = self.analyze(image if isinstance(image, DeviceFrame) else as_rgb(image, colour))
         return faces_from(faces, attributes, self.spec)
 
     def detector(self, image: Image) -> Faces:

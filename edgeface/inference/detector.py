@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgeface.errors import ArtifactError, ConfigError, ImageError
 from edgeface.imaging.geometry import Letterbox, letterbox
+from edgeface.imaging.image_input import as_rgb
 from edgeface.imaging.postprocess import nms
 from edgeface.imaging.preprocess import fit_canvas
 from edgeface.inference.detector_families import recognise
@@ -64,13 +65,14 @@ class FaceDetector:
         if self._fixed and longest_px is not None:
             raise ConfigError(f"longest_px: {where} takes only {self._fixed[0]}x{self._fixed[1]} pixels, leave it out")
 
-    def __call__(self, image: Image) -> Faces:
-        """Faces of ``image`` (uint8 ``[H, W, 3]`` RGB), best score first, in its pixels.
+    def __call__(self, image: Any, colour: str = "RGB") -> Faces:
+        """Faces of ``image``, best score first, in its pixels.
 
-        Boxes are clipped to the image and never empty; landmarks may lie outside it and are NaN where the family
-        has none. Raises ``ImageError`` for anything that is no such array.
+        ``image`` is anything that ``imaging.image_input.as_rgb`` takes; ``colour`` the order of an array's channels,
+        "BGR" for OpenCV's. Boxes are clipped to the image and never empty; landmarks may lie outside it and are NaN
+        where the family has none. Raises ``ImageError`` for anything that is no image.
         """
-        check_image(image)
+        image = as_rgb(image, colour)
         fit = self._fit(image.shape[1], image.shape[0])
         outputs = self.backend.infer(self.encoded(image))
         found = self.family.decode(outputs, (fit.canvas_width, fit.canvas_height), self.score_threshold)
