@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 import edgeface
 from edgeface.api import AttributeEstimator, Face, FaceAnalyzer, FaceDetector
-from edgeface.errors import ArtifactError, ImageError
+from edgeface.errors import ArtifactError, ConfigError, ImageError
 from edgeface.inference.result import FrameResult, faces_from
 from edgeface.types import Attributes, Faces, Frame, Tracks
 from tests.fixtures import picture, tiny_detector, tiny_model, tiny_spec, write_picture  # noqa: F401
@@ -47,8 +49,43 @@ def test_ready_parts_are_taken_as_they_are(tiny_detector: Path, tiny_model: Path
 def test_no_picture_is_an_image_error(analyzer: FaceAnalyzer, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no image at"):
         analyzer(tmp_path / "none.jpg")
-    with pytest.raises(ImageError, match="expected an image as a uint8"):
-        analyzer(np.zeros((4, 4), np.uint8))
+    with pytest.raises(ImageError, match=r"expected an image \[H, W, 3\], .* found uint8 \[4, 4, 2\]"):
+        analyzer(np.zeros((4, 4, 2), np.uint8))
+
+
+def test_opencvs_order_is_named_once_or_per_call(tiny_detector: Path, tiny_model: Path) -> None:  # noqa: F811
+    """The network sees red and blue apart: the stripes' ages differ where they are swapped."""
+    rgb = picture()
+    rgb[..., 0] //= 2
+    bgr = np.ascontiguousarray(rgb[..., ::-1])
+    with FaceAnalyzer(tiny_detector, tiny_model, threads=1) as plain:
+        wanted = plain(rgb)
+        assert wanted and plain(bgr, colour="BGR") == wanted != plain(bgr)
+        assert (plain.detector(bgr, colour="BGR").boxes == plain.detector(rgb).boxes).all()
+        faces = plain.detector(rgb)
+        assert (plain.attributes(bgr, faces, colour="BGR").age == plain.attributes(rgb, faces).age).all()
+    with FaceAnalyzer(tiny_detector, tiny_model, threads=1, colour="BGR") as named:
+        assert named(bgr) == named(rgb, colour="RGB") == wanted
+        assert (named.detector(rgb).boxes == faces.boxes).all(), "what a run hands to the parts is RGB"
+    with pytest.raises(ConfigError, match="colour: expected one of RGB, BGR, found `BRG`"):
+        FaceAnalyzer(tiny_detector, tiny_model, colour="BRG")
+
+
+@pytest.mark.parametrize("kind", ["deep", "alpha", "float", "bytes", "file"])
+def test_all_calls_take_all_kinds_of_images(analyzer: FaceAnalyzer, kind: str) -> None:
+    image = picture()
+    data = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+    given = {
+        "deep": image.astype(np.uint16) * 257,
+        "alpha": np.dstack([image, image[..., 0]]),
+        "float": image.astype(np.float32) / 255,
+        "bytes": data,
+        "file": None,
+    }[kind]
+    faces = analyzer.detector(image)
+    assert len(analyzer(io.BytesIO(data) if kind == "file" else given)) == 1
+    assert len(analyzer.detector(io.BytesIO(data) if kind == "file" else given)) == 1
+    assert len(analyzer.attributes(io.BytesIO(data) if kind == "file" else given, faces)) == 1
 
 
 def test_the_package_offers_the_same_names() -> None:

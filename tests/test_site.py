@@ -111,7 +111,7 @@ def test_commands_and_options_exist(page: Path) -> None:
         ("    edgeface calibration brew --data D", "no `brew`"),
         ("```\npython -m trainer report data R --warp\n```", "no `--warp`"),
         ("    python -m benchmarks.nothing", "no such module"),
-        ("    python -m benchmarks.studies.soak --hours 9", "no `--hours`"),
+        ("    python -m benchmarks.resources.soak --hours 9", "no `--hours`"),
         ("    torchrun --nproc-per-node 4 -m trainer fit R --warp", "no `--warp`"),
     ],
 )

@@ -56,20 +56,20 @@ def video(results: Mapping[str, Results]) -> Tables:
     """The table ``video`` from four commands."""
     shares, fps = results["pipeline_efficiency"]["share_of_parts"], results["cpp_frames"]["median_ratio"]
     rows = [
-        (_fusion_title(results["fusion"]), _fusion(results["fusion"]["figures"]), "fusion_study"),
-        (f"cameras that fail, for {results['soak']['minutes']:.0f} minutes", _soak(results["soak"]), "soak"),
+        (_fusion_title(results["fusion"]), _fusion(results["fusion"]["figures"]), "studies.fusion_study"),
+        (f"cameras that fail, for {results['soak']['minutes']:.0f} minutes", _soak(results["soak"]), "resources.soak"),
         (
             "the whole pipeline against the bare cost of its parts",
             f"{shares['run --per-frame'][0]:.2f} times their speed per frame, {shares['run'][0]:.2f} with fusion",
-            "pipeline_efficiency",
+            "studies.pipeline_efficiency",
         ),
         (
             f"the C++ demo against `edgeface run --per-frame`, {results['cpp_frames']['threads']} thread",
             f"{fps:.2f} times the frames a second",
-            "cpp_frames",
+            "studies.cpp_frames",
         ),
     ]
-    commands = [(*row[:2], f"`python -m benchmarks.studies.{row[2]}`") for row in rows]
+    commands = [(*row[:2], f"`python -m benchmarks.{row[2]}`") for row in rows]
     return {"video": markdown(("what", "measured", "command"), commands)}
 
 

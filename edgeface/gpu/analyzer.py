@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from edgeface.cuda.compile import compiled
 from edgeface.cuda.context import Context
@@ -16,7 +16,7 @@ from edgeface.cuda.stream import Stream
 from edgeface.cuda.transfers import TransferStats
 from edgeface.gpu.device_frame import DeviceFrame
 from edgeface.gpu.pipeline import GpuPipeline
-from edgeface.imaging.image_io import read_image
+from edgeface.imaging.image_input import as_rgb
 from edgeface.inference.observation import Observation
 from edgeface.inference.result import Face, faces_from
 from edgeface.runtime.device_engine import DeviceEngine
@@ -75,10 +75,9 @@ class GpuAnalyzer:
         """What ``work`` answers of the pipeline, on the thread that owns the GPU."""
         return self._owner.call(lambda parts: work(parts.pipeline))
 
-    def __call__(self, image: Image | str | os.PathLike[str]) -> list[Face]:
-        """As ``FaceAnalyzer`` answers."""
-        pixels = read_image(image) if isinstance(image, (str, os.PathLike)) else image
-        faces, attributes = self.analyze(pixels)
+    def __call__(self, image: Any, colour: str = "RGB") -> list[Face]:
+        """As ``FaceAnalyzer`` answers, of what it takes; a ``DeviceFrame`` says its order itself."""
+        faces, attributes = self.analyze(image if isinstance(image, DeviceFrame) else as_rgb(image, colour))
         return faces_from(faces, attributes, self.spec)
 
     def close(self) -> None:

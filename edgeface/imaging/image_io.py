@@ -1,47 +1,70 @@
 """Images on disk: decoding to uint8 RGB, upright and whole, and writing.
 
-Whatever the file holds (grey, palette, 16 bits a channel, transparency, an EXIF orientation), the answer is uint8
-``[H, W, 3]`` RGB, turned as the camera was held. 16-bit values are scaled to 8 bits; an alpha channel is dropped, the
-colours stored beneath it stay.
+Whatever the file holds (grey, palette, 10 to 16 bits a channel, HDR, transparency, an orientation), the answer is uint8
+``[H, W, 3]`` RGB, turned as the camera was held. Deeper values are scaled to 8 bits, HDR ones tone-mapped; an alpha
+channel is dropped, the colours stored beneath it stay. Formats: those of ``image_header``, as far as this OpenCV has
+their decoders. A file's size is known and limited before anything is decoded (``EDGEFACE_MAX_MEGAPIXELS``).
 """
 
 from __future__ import annotations
 
 import os
-import re
-import struct
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.common.files import atomic_path
-from edgeface.errors import ImageError, SinkError
+from edgeface.errors import ConfigError, ImageError, SinkError
+from edgeface.imaging.image_header import NAMES, Header, read_header
+from edgeface.imaging.orientation import UPRIGHT, upright
+from edgeface.imaging.tone_mapping import HDR, to_standard_range
 from edgeface.types import Image
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SUFFIXES = (".avif", ".bmp", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """What ``list_images`` takes for an image, in lower case."""
-MAX_PIXELS = 1 << 27
-"""Larger images (134 megapixels, 400 MB decoded) are refused, so that one file cannot take all the memory."""
-
-_JPEG_START, _PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-_JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL)  # neither a stuffed zero nor a restart marker
-_END_OF_IMAGE = 0xD9
+MEGAPIXELS = "EDGEFACE_MAX_MEGAPIXELS"
+"""Environment variable: larger images are refused, so that one file cannot take all the memory (default 100, which is
+300 MB decoded). A file of more bytes than four a pixel is refused as well."""
+_DEFAULT_MEGAPIXELS = 100.0
 _LOG_SILENT = 0
-_SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_MARKERS_WITHOUT_LENGTH = frozenset({0x01, 0xD8})
+_DEEPEST_BITS = 16
+
+
+def max_pixels() -> int:
+    """The most pixels that an image may have. Raises ``ConfigError`` where the environment's value is no number."""
+    text = os.environ.get(MEGAPIXELS, "")
+    try:
+        value = float(text or _DEFAULT_MEGAPIXELS)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1e4:
+        raise ConfigError(f"{MEGAPIXELS}: expected a number of megapixels above 0 and up to 10000, found `{text}`")
+    return int(1e6 * value)
+
+
+def max_bytes() -> int:
+    """The most bytes that an image file may have: four a pixel of the largest image."""
+    return 4 * max_pixels()
+
+
+with suppress(ConfigError):  # OpenCV reads its own limit once, when it is loaded: the last word on a misread header
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(max_pixels()))
 
 
 def read_image(path: str | os.PathLike[str]) -> Image:
     """Decode an image file: uint8 ``[H, W, 3]`` RGB, upright. Raises ``ImageError`` with one sentence."""
     try:
-        data = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            data = file.read(max_bytes() + 1)
     except IsADirectoryError as error:
         raise ImageError(f"`{path}` is a directory, expected an image file") from error
     except FileNotFoundError as error:
         raise ImageError(f"no image at `{path}`: no such file") from error
-    except OSError as error:
-        raise ImageError(f"cannot read image `{path}`: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        raise ImageError(f"cannot read image `{path}`: {getattr(error, 'strerror', None) or error}") from error
     return decode_image(data, str(path))
 
 
@@ -49,19 +72,24 @@ def decode_image(data: bytes, name: str = "picture") -> Image:
     """Decode an image's bytes (of a file or a zip's entry): uint8 ``[H, W, 3]`` RGB, upright.
 
     ``name`` stands for it in messages. Raises ``ImageError`` where the bytes are empty, no image, cut off (a decoder
-    would fill the rest with grey), or more than ``MAX_PIXELS``.
+    would fill the rest with grey), or more than ``max_pixels``, which is known before anything is decoded.
     """
     if not data:
         raise ImageError(f"`{name}` is empty (0 bytes), expected an image")
-    size, whole = _inspect(data)
-    _check_size(size, name)
-    if not whole:
-        raise ImageError(f"`{name}` is cut off: its {_kind(data)} data has no end, copy or download it again")
+    if len(data) > max_bytes():
+        raise ImageError(
+            f"`{name}` is too large: more than {max_bytes() / 1e6:.0f} MB; scale it down first or raise {MEGAPIXELS}"
+        )
+    header = read_header(data)
+    if header is None:
+        raise ImageError(f"`{name}` cannot be decoded as an image: {_found(data)}")
+    _check(header, name)
     pixels = _decode_bgr(data)
     if pixels is None:
-        raise ImageError(f"`{name}` cannot be decoded as an image: {_found(data)}")
+        raise ImageError(f"`{name}` cannot be decoded as an image: {_undecoded(header)}")
     _check_size((pixels.shape[1], pixels.shape[0]), name)
-    return _swapped(_to_8_bits(pixels, name))
+    # OpenCV turns a TIFF by itself, whatever it is told
+    return upright(_to_rgb(pixels, header, name), UPRIGHT if header.kind == "TIFF" else header.orientation)
 
 
 def write_image(path: str | os.PathLike[str], image: Image) -> None:
@@ -76,7 +104,10 @@ def write_image(path: str | os.PathLike[str], image: Image) -> None:
         found = suffix or "no suffix"
         raise SinkError(f"cannot write `{path}`: expected a name ending in {', '.join(SUFFIXES)}, found `{found}`")
     options = [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix in (".jpg", ".jpeg") else []
-    encoded, data = cv2.imencode(suffix, _swapped(image), options)
+    try:
+        encoded, data = cv2.imencode(suffix, _swapped(image), options)
+    except cv2.error as error:
+        raise SinkError(f"cannot write `{path}`: this OpenCV cannot encode `{suffix}`, name a .png") from error
     if not encoded:
         raise SinkError(f"cannot write `{path}`: a {image.shape[1]}x{image.shape[0]} image does not fit the format")
     with atomic_path(path) as temporary:
@@ -102,15 +133,16 @@ def list_images(path: str | os.PathLike[str]) -> list[Path]:
     return found
 
 
-def _decode_bgr(data: bytes) -> NDArray[np.generic] | None:
-    """OpenCV's ``[H, W, 3]`` BGR of any depth, EXIF orientation applied; ``None`` where it cannot decode the bytes."""
+def _decode_bgr(data: bytes) -> NDArray[Any] | None:
+    """OpenCV's ``[H, W, 3]`` BGR of any depth, as stored; ``None`` where it cannot decode the bytes."""
     import cv2
 
     set_log_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel  # OpenCV 4, 5
     level = set_log_level(_LOG_SILENT)  # our one sentence is enough
+    how = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    except cv2.error:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), how)
+    except (cv2.error, MemoryError):
         return None
     finally:
         set_log_level(level)
@@ -123,68 +155,65 @@ def _swapped(pixels: NDArray[np.uint8]) -> Image:
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _to_8_bits(pixels: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
-    if pixels.dtype == np.uint8:
-        return pixels.astype(np.uint8, copy=False)
-    if pixels.dtype == np.uint16:
-        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 = 255 * 257, so white stays white
-    raise ImageError(f"`{name}` holds {pixels.dtype} values, expected 8 or 16 bits a channel; convert it first")
+def _to_rgb(pixels: NDArray[Any], header: Header, name: str) -> Image:
+    """uint8 RGB of BGR of any depth: white stays white, half way between two values is rounded up."""
+    import cv2
+
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"`{name}` holds {pixels.dtype} values, expected 8 or 16 bits a channel; convert it first")
+    full = 255 if pixels.dtype == np.uint8 else 65535
+    white = min(header.white or full, full)
+    if header.transfer in HDR and pixels.dtype == np.uint16:
+        rgb = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint16)
+        return to_standard_range(rgb, header.transfer, header.primaries, white)
+    if pixels.dtype == np.uint8 and white == full:
+        return _swapped(pixels.astype(np.uint8, copy=False))
+    return _swapped(np.asarray(cv2.convertScaleAbs(pixels, alpha=255 / white), np.uint8))
 
 
-def _check_size(size: tuple[int, int] | None, name: str) -> None:
-    if size and size[0] * size[1] > MAX_PIXELS:
+def _check(header: Header, name: str) -> None:
+    """Raise ``ImageError`` for what should not be handed to a decoder."""
+    _check_size(header.size, name)
+    if not header.whole:
+        raise ImageError(f"`{name}` is cut off: its {header.kind} data has no end, copy or download it again")
+    if header.size is None or 0 in header.size:
+        raise ImageError(f"`{name}` cannot be decoded as an image: {_DAMAGED}")
+    if header.bits > _DEEPEST_BITS:
         raise ImageError(
-            f"`{name}` is too large: {size[0]}x{size[1]} pixels, expected at most {MAX_PIXELS / 1e6:.0f} megapixels; "
-            "scale it down first"
+            f"`{name}` holds values of {header.bits} bits, expected 8 or 16 bits a channel; convert it first"
         )
 
 
-def _inspect(data: bytes) -> tuple[tuple[int, int] | None, bool]:
-    """Width and height in the header (``None``: known only after decoding), and whether the end is there."""
-    if data.startswith(_JPEG_START):
-        return _inspect_jpeg(data)
-    if data.startswith(_PNG_START):
-        return _inspect_png(data)
-    return None, True
+def _check_size(size: tuple[int, int] | None, name: str) -> None:
+    most = max_pixels()
+    if size and size[0] * size[1] > most:
+        raise ImageError(
+            f"`{name}` is too large: {size[0]}x{size[1]} pixels, expected at most {most / 1e6:g} megapixels; "
+            f"scale it down first or raise {MEGAPIXELS}"
+        )
 
 
-def _inspect_jpeg(data: bytes) -> tuple[tuple[int, int] | None, bool]:
-    """Walk the markers: an end marker inside a thumbnail's segment must not count as the end of the image."""
-    size, at = None, 2
-    while found := _JPEG_MARKER.search(data, at):
-        marker, at = found[1][0], found.end()
-        if marker == _END_OF_IMAGE:
-            return size, True
-        if marker in _MARKERS_WITHOUT_LENGTH:
-            continue
-        if marker in _SOF_MARKERS and at + 7 <= len(data):
-            height, width = struct.unpack_from(">HH", data, at + 3)
-            size = (width, height)
-        at += int.from_bytes(data[at : at + 2], "big")
-    return size, False
+_DAMAGED = "its data is damaged, copy or download it again"
 
 
-def _inspect_png(data: bytes) -> tuple[tuple[int, int] | None, bool]:
-    size, at = None, len(_PNG_START)
-    while at + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        if kind == b"IEND":
-            return size, True
-        if kind == b"IHDR" and at + 16 <= len(data):
-            size = struct.unpack_from(">II", data, at + 8)
-        at += 12 + length
-    return size, False
+def _undecoded(header: Header) -> str:
+    import cv2
+
+    suffix = _OPTIONAL.get(header.kind)
+    if suffix and not cv2.haveImageWriter(f"a{suffix}"):  # asked about reading, it wants a file
+        return f"this OpenCV has no {header.kind}, convert it to JPEG or PNG"
+    return _DAMAGED
 
 
-def _kind(data: bytes) -> str:
-    return "JPEG" if data.startswith(_JPEG_START) else "PNG"
+_OPTIONAL = {"AVIF": ".avif", "JPEG 2000": ".jp2", "WebP": ".webp", "TIFF": ".tiff", "GIF": ".gif"}
+"""Formats that OpenCV may have been built without."""
 
 
 def _found(data: bytes) -> str:
     """What the bytes look like instead, for a message."""
-    if data.startswith((_JPEG_START, _PNG_START, b"RIFF", b"BM", b"II*\0", b"MM\0*")):
-        return "its data is damaged, copy or download it again"
     head = data[:64]
     if all(byte >= 32 or byte in b"\t\r\n" for byte in head):
         return "it holds text"
-    return f"its first bytes are {head[:8].hex(' ')}, no known image format"
+    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis"):
+        return "it is a HEIC file, convert it to JPEG or AVIF"
+    return f"its first bytes are {head[:8].hex(' ')}, no known image format; expected {', '.join(NAMES)}"

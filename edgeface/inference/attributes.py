@@ -5,18 +5,20 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import ConfigError, ImageError, SpecError
+from edgeface.imaging.image_input import as_rgb
 from edgeface.imaging.preprocess import align
-from edgeface.inference.detector import attribute_model, check_image
+from edgeface.inference.detector import attribute_model
 from edgeface.runtime.base import Backend, wanted_runtime
 from edgeface.runtime.open import open_backend
 from edgeface.spec.metadata import model_spec
 from edgeface.spec.model import ModelSpec
-from edgeface.types import Attributes, Faces, Floats, Image
+from edgeface.types import Attributes, Faces, Floats
 
 _HEADS = tuple(item.name for item in fields(Attributes))
 
@@ -68,9 +70,10 @@ class AttributeEstimator:
         self._heads = _heads_of(spec, backend, where)
         self._input = backend.inputs[0].name
 
-    def __call__(self, image: Image, faces: Faces) -> Attributes:
-        """Attributes of every one of ``faces`` (in ``image``'s pixels; uint8 ``[H, W, 3]`` RGB), in their order."""
-        check_image(image)
+    def __call__(self, image: Any, faces: Faces, colour: str = "RGB") -> Attributes:
+        """Attributes of every one of ``faces`` (in ``image``'s pixels), in their order; ``image`` and ``colour`` as for
+        ``FaceDetector``."""
+        image = as_rgb(image, colour)
         if not len(faces):
             return Attributes.empty()
         return self.from_crops(align(image, landmarks_of(faces), self.spec.alignment, self.spec.input_size))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgeface.errors import ArtifactError, ConfigError, ImageError
 from edgeface.imaging.geometry import Letterbox, letterbox
+from edgeface.imaging.image_input import as_rgb
 from edgeface.imaging.postprocess import nms
 from edgeface.imaging.preprocess import fit_canvas
 from edgeface.inference.detector_families import recognise
@@ -71,14 +72,15 @@ class FaceDetector:
             raise ConfigError(f"longest_px: {where} takes only {self._fixed[0]}x{self._fixed[1]} pixels, leave it out")
         self.min_face = checked_min_face(min_face)
 
-    def __call__(self, image: Image, min_face: float | None = None) -> Faces:
-        """Faces of ``image`` (uint8 ``[H, W, 3]`` RGB), best score first, in its pixels.
+    def __call__(self, image: Any, colour: str = "RGB", min_face: float | None = None) -> Faces:
+        """Faces of ``image``, best score first, in its pixels.
 
-        ``min_face`` stands in where the detector was opened without one; a model that takes one size only looks once
-        in any case. Boxes are clipped to the image and never empty; landmarks may lie outside it and are NaN where the
-        family has none. Raises ``ImageError`` for anything that is no such array.
+        ``image`` is anything that ``imaging.image_input.as_rgb`` takes; ``colour`` the order of an array's channels,
+        "BGR" for OpenCV's. ``min_face`` stands in where the detector was opened without one; a model that takes one
+        size only looks once in any case. Boxes are clipped to the image and never empty; landmarks may lie outside it
+        and are NaN where the family has none. Raises ``ImageError`` for anything that is no image.
         """
-        check_image(image)
+        image = as_rgb(image, colour)
         smallest = self.min_face or min_face
         if smallest is None or self._fixed:
             return self._look(image, self._fit(image.shape[1], image.shape[0]))

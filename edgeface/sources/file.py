@@ -8,7 +8,7 @@ from typing import Any
 
 from edgeface.errors import EdgefaceError, ImageError, SourceError
 from edgeface.imaging.image_io import list_images, read_image
-from edgeface.sources.ffmpeg import reason, upright
+from edgeface.sources.ffmpeg import FrameConverter, reason
 from edgeface.sources.frame_queue import Counters
 from edgeface.sources.nvdec import open_video
 from edgeface.types import Frame
@@ -83,9 +83,9 @@ class VideoSource(FileSource):
     """The frames of a video file's first video stream, upright, with the container's own times.
 
     ``pts_s`` grows strictly: a frame without a time, or one not later than its predecessor, is put one frame's length
-    after it. Phone videos are turned as their rotation says. A file that breaks off yields what can be decoded, then
-    has one ``SourceError`` in ``problems``. ``name`` stands for an address that should not be shown as it is,
-    ``decoder`` is one of ``sources.base.DECODERS``.
+    after it. Frames are as a player shows them (``ffmpeg.FrameConverter``). A file that breaks off yields what can be
+    decoded, then has one ``SourceError`` in ``problems``. ``name`` stands for an address that should not be shown as it
+    is, ``decoder`` is one of ``sources.base.DECODERS``.
     """
 
     def __init__(self, path: str | os.PathLike[str], name: str | None = None, decoder: str = "cpu") -> None:
@@ -106,6 +106,11 @@ class VideoSource(FileSource):
             raise SourceError(f"`{self.name}` has no video stream, only {found}")
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
+        try:
+            self._shown = FrameConverter(self._stream)
+        except SourceError as error:
+            self._container.close()
+            raise SourceError(f"cannot open `{self.name}`: {error}") from error
         self.frame_count = self._stream.frames or None
         self.rate = float(self._stream.average_rate or _FALLBACK_RATE)
 
@@ -116,9 +121,9 @@ class VideoSource(FileSource):
         try:
             for frame in self._container.decode(self._stream):
                 pts_s = _growing(frame.time, pts_s, 1 / self.rate)
-                yield Frame(upright(frame), pts_s, self.name, index)
+                yield Frame(self._shown(frame), pts_s, self.name, index)
                 index, end_s = index + 1, pts_s + _duration_s(frame, self.rate)
-        except av.FFmpegError as error:
+        except (av.FFmpegError, SourceError) as error:
             self._broke_off(index, end_s, reason(error))
             return
         if self._ends_early(index, end_s):

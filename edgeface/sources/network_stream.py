@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from edgeface.errors import SourceError
 from edgeface.sources.base import SourceOptions
-from edgeface.sources.ffmpeg import reason, upright
+from edgeface.sources.ffmpeg import FrameConverter, reason
 from edgeface.sources.frame_queue import Counters
 from edgeface.sources.live import CapturedFrame, LiveSource, StallError
 from edgeface.sources.nvdec import open_video
@@ -55,6 +55,11 @@ class Stream:
             raise SourceError("no video in the stream")
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "SLICE"  # threads by frame would hold back a frame each
+        try:
+            self._shown = FrameConverter(self._stream)
+        except SourceError:
+            self._container.close()
+            raise
         self.format = self._container.format.name
         self.finite = bool(self._container.duration) and "hls" in self.format
         self._timeless = bool(_TIMELESS_FORMATS & set(self.format.split(",")))
@@ -118,7 +123,7 @@ class Stream:
                 continue
             stated_s = None if self._timeless else frame.time
             captured_s = self._latency.captured_s(stated_s, arrived_s, self._waited(arrived_s))
-            shots.append(CapturedFrame(upright(frame), stated_s, captured_s))
+            shots.append(CapturedFrame(self._shown(frame), stated_s, captured_s))
         return shots
 
     def _too_late(self, packet: Any, arrived_s: float) -> bool:

@@ -21,11 +21,12 @@ from edgeface.cuda.driver import Driver
 from edgeface.cuda.pycuda_context import keep_context
 from edgeface.errors import ConfigError, ImageError, MissingDependencyError, SourceError
 from edgeface.gpu.device_frame import DeviceFrame, device_frame, device_plane
+from edgeface.imaging.orientation import UPRIGHT
+from edgeface.imaging.tone_mapping import HDR
+from edgeface.sources.ffmpeg import BT709, HD_LINES, UNSPECIFIED, aspect_of, orientation_of
 
 PACKAGES = ("pynvvideocodec", "pyav")
-_BT709, _UNSPECIFIED, _FULL_RANGE = 1, 2, 2  # AVCOL_SPC_BT709, AVCOL_SPC_UNSPECIFIED, AVCOL_RANGE_JPEG
-_HD_LINES = 720
-"""From here on a video that does not say so is BT.709."""
+_FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 
 log = logging.getLogger("edgeface.live")
 
@@ -77,12 +78,14 @@ def surfaces(
     By NVIDIA's PyNvVideoCodec where it is installed, else by FFmpeg in PyAV; ``package`` (one of ``PACKAGES``) insists
     on one. A surface is valid until the next is asked for: decoders use their memory again.
 
-    Raises ``BackendError`` without a GPU, ``MissingDependencyError`` where the package is missing or too old,
-    ``SourceError`` for a file that NVDEC does not take.
+    Surfaces are as stored. Raises ``SourceError`` for a video that players turn, stretch or tone-map, and for one that
+    NVDEC does not take, ``BackendError`` without a GPU, ``MissingDependencyError`` where the package is missing or too
+    old.
     """
     if package not in (None, *PACKAGES):
         raise ConfigError(f"package: expected one of {', '.join(PACKAGES)}, found `{package}`")
     Driver()
+    _check_shown_as_stored(os.fspath(path))
     if package != "pyav":
         try:
             codec = importlib.import_module("PyNvVideoCodec")
@@ -94,6 +97,24 @@ def surfaces(
         else:
             return _by_pynvvideocodec(codec, os.fspath(path), index)
     return _by_pyav(os.fspath(path), index)
+
+
+def _check_shown_as_stored(path: str) -> None:
+    """Raise ``SourceError`` where the first frame's pixels are not what a player shows."""
+    import av
+
+    try:
+        with av.open(path) as container:
+            frame = next(container.decode(video=0))
+            aspect = aspect_of(container.streams.video[0])
+            turned, hdr = orientation_of(frame) != UPRIGHT, getattr(frame, "color_trc", UNSPECIFIED) in HDR
+    except (av.FFmpegError, IndexError, StopIteration):  # the decoder reports what is wrong
+        return
+    what = "turned or mirrored" if turned else "tone-mapped from HDR" if hdr else "stretched to square pixels"
+    if turned or hdr or (aspect or 1) != 1:
+        raise SourceError(
+            f"`{path}` has to be {what}, which surfaces on the GPU are not: read it with `open_source(path)`"
+        )
 
 
 def _by_pynvvideocodec(codec: Any, path: str, index: int) -> Iterator[tuple[DeviceFrame, float | None]]:
@@ -108,7 +129,7 @@ def _by_pynvvideocodec(codec: Any, path: str, index: int) -> Iterator[tuple[Devi
         frames = decoder.get_batch_frames(1)
         if not frames:
             return
-        yield device_frame(frames[0], "nv12", bt709=facts.height >= _HD_LINES), number / facts.average_fps
+        yield device_frame(frames[0], "nv12", bt709=facts.height >= HD_LINES), number / facts.average_fps
 
 
 def _by_pyav(path: str, index: int) -> Iterator[tuple[DeviceFrame, float | None]]:
@@ -142,7 +163,7 @@ def surface_of(frame: Any) -> DeviceFrame:
         raise ImageError(f"expected a frame in NV12 on the GPU, found {frame.format.name} ({error})") from error
     if luma.stride != chroma.stride:
         raise ImageError(f"expected rows of Y and of Cb and Cr of one length, found {luma.stride} and {chroma.stride}")
-    bt709 = frame.colorspace == _BT709 or (frame.colorspace == _UNSPECIFIED and frame.height >= _HD_LINES)
+    bt709 = frame.colorspace == BT709 or (frame.colorspace == UNSPECIFIED and frame.height >= HD_LINES)
     return DeviceFrame(
         luma.address,
         frame.width,

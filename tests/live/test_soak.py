@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.studies.soak import Fault, recoveries, resources, verdicts
+from benchmarks.resources.soak import Fault, recoveries, resources, verdicts
 from edgeface.sources.open import open_source
 from tests.live.camera_process import CameraProcess
 from tests.live.watch import wait_until, watching

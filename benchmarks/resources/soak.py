@@ -1,12 +1,14 @@
 """Two live streams on loopback, the whole pipeline, and a fault every few seconds: what it survives, and at what cost.
 
-    python -m benchmarks.studies.soak [--minutes 20] [--every 20] [--streams rtsp,mjpeg] [--save
-    benchmarks/results/soak.json]
+    python -m benchmarks.resources.soak [--minutes 20] [--every 20] [--streams rtsp,mjpeg] [--sinks jsonl,csv,…]
+    [--save benchmarks/results/soak.json]
 
 Each camera is a process of its own (``tests/live/camera.py``). The faults take turns over the streams: dropped
 connections, silence, absence, noise, another size, a clock that is set. Recovery is the time from the end of a fault
-to the first result of an image taken after it. Memory, threads and open files are sampled all the while; their slopes
-leave the first quarter out, in which caches fill. Exit code 1 where a limit is missed.
+to the first result of an image taken after it. Every kind of sink takes the results, those that send to another
+process (``soak_peers``) as well. Memory, threads and open files are sampled all the while; their slopes leave the first
+quarter out, in which caches fill. ``--explain`` also lists which lines of Python allocated what is held at the end
+(``tracemalloc``, which slows the run down). Exit code 1 where a limit is missed.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.resources.soak_memory import Growth, allocator_mb
+from benchmarks.resources.soak_peers import SINKS, Peers, opened
 from edgeface.api import FaceAnalyzer
 from edgeface.common.files import atomic_path
 from edgeface.common.machine import fingerprint
@@ -32,7 +36,6 @@ from edgeface.inference.result import FrameResult
 from edgeface.pipeline.run_stats import RunStats, resident_bytes
 from edgeface.pipeline.runner import run
 from edgeface.sinks.base import Sink
-from edgeface.sinks.open import open_sink
 from edgeface.sources.base import SourceOptions
 from edgeface.sources.open import open_sources
 from edgeface.tracking.fusion import TrackFuser
@@ -44,6 +47,9 @@ RECOVERY_LIMIT_S = 3.0
 AGE_LIMIT_INTERVALS = 3.0
 OPTIONS = SourceOptions(open_s=5.0, stall_s=2.0, give_up_s=None)
 _SAMPLE_S = 1.0
+_IMAGES_KEPT = 100
+_WARM_UP_S = 90.0
+"""After which ``--explain`` begins to count: until then caches fill."""
 
 
 @dataclass
@@ -59,11 +65,13 @@ class Fault:
 
 @dataclass
 class Log:
-    """What the soak sees: ages of results, faults, and samples of (seconds, bytes, threads, files)."""
+    """What the soak sees: ages of results, faults, samples of (seconds, bytes, threads, files), glibc's own figures."""
 
     ages_s: array[float] = field(default_factory=lambda: array("f"))
     faults: list[Fault] = field(default_factory=list)
     samples: list[tuple[float, int, int, int]] = field(default_factory=list)
+    allocator: list[dict[str, float]] = field(default_factory=list)
+    growth: Growth | None = None
 
 
 class Observer(Sink):
@@ -131,40 +139,52 @@ def make_faults(cameras: list[CameraProcess], log: Log, every_s: float, until_s:
     stop.set()
 
 
-def sample(log: Log, stop: threading.Event) -> None:
-    """Memory, threads and open files once a second."""
+def sample(log: Log, pictures: Path, stop: threading.Event) -> None:
+    """Memory, threads and open files once a second; the images written by then are removed, so that no disk fills."""
+    warm_s = time.monotonic() + _WARM_UP_S
     while True:
         files = len(os.listdir("/proc/self/fd"))
         log.samples.append((time.monotonic(), resident_bytes(), threading.active_count(), files))
+        log.allocator.append(allocator_mb())
+        for image in sorted(pictures.glob("[!.]*.jpg"))[:-_IMAGES_KEPT]:
+            image.unlink(missing_ok=True)
+        if log.growth is not None and time.monotonic() > warm_s:
+            log.growth.begin()
+            warm_s = float("inf")
         if stop.wait(_SAMPLE_S):
             return
 
 
-def measure(minutes: float, every_s: float, kinds: list[str], fps: float, threads: int) -> dict[str, Any]:
+def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run the soak and return its figures."""
+    minutes, fps, kinds = options.minutes, options.fps, options.streams.split(",")
+    peers = Peers()
     cameras = [CameraProcess(kind, SIZES[0], fps, faces=2, seed=number) for number, kind in enumerate(kinds)]
-    log, stop, stats = Log(), threading.Event(), RunStats()
+    log, stop, stats = Log(growth=Growth() if options.explain else None), threading.Event(), RunStats()
     until_s = time.monotonic() + 60 * minutes
-    helpers = [
-        threading.Thread(target=sample, args=(log, stop), daemon=True),
-        threading.Thread(target=make_faults, args=(cameras, log, every_s, until_s, stop), daemon=True),
-    ]
     try:
-        with tempfile.TemporaryDirectory() as folder, FaceAnalyzer(threads=threads) as analyzer:
+        with tempfile.TemporaryDirectory() as folder, FaceAnalyzer(threads=options.threads) as analyzer:
             sources = open_sources([camera.uri for camera in cameras], OPTIONS)
-            sinks = [open_sink(Path(folder) / "soak.jsonl"), Observer(log, [source.name for source in sources])]
-            for helper in helpers:
-                helper.start()
+            outlets = opened(options.sinks.split(","), Path(folder), peers)
+            sinks = [*outlets, Observer(log, [source.name for source in sources])]
+            for helper, arguments in (
+                (sample, (log, Path(folder) / "images", stop)),
+                (make_faults, (cameras, log, options.every, until_s, stop)),
+            ):
+                threading.Thread(target=helper, args=arguments, daemon=True).start()
             summary = run(
                 sources, analyzer, KalmanTracker, sinks, fuser=lambda: TrackFuser(analyzer.spec), stats=stats, stop=stop
             )
+            held = log.growth.lines() if log.growth else []
     finally:
         stop.set()
         for camera in cameras:
             camera.close()
+        peers.close()
     return {
         "minutes": minutes,
         "streams": kinds,
+        "sinks": options.sinks.split(","),
         "fps": fps,
         "frames": summary.frames,
         "faces": summary.faces,
@@ -176,6 +196,9 @@ def measure(minutes: float, every_s: float, kinds: list[str], fps: float, thread
         "age_p99_intervals": round(float(np.percentile(log.ages_s, 99)) * fps, 2),
         "faults": recoveries(log.faults),
         "resources": resources(log.samples),
+        "memory_mb_each_10_s": [round(row[1] / 1e6) for row in log.samples[::10]],
+        "allocator_mb": [row for row in log.allocator[:: max(1, len(log.allocator) // 10)] if row],
+        **({"growth": held} if options.explain else {}),
         "machine": fingerprint(),
     }
 
@@ -245,11 +268,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--every", type=float, default=20.0, help="seconds from fault to fault")
     parser.add_argument("--streams", default="rtsp,mjpeg", help="kinds of the cameras: rtsp, mjpeg, ts")
+    parser.add_argument("--sinks", default=",".join(SINKS), help=f"kinds of the sinks: {', '.join(SINKS)}")
     parser.add_argument("--fps", type=float, default=15.0, help="frames a second of each camera")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of one inference")
+    parser.add_argument("--explain", action="store_true", help="list the lines that allocated what is held at the end")
     parser.add_argument("--save", type=Path, help="also write the result to this JSON file")
     options = parser.parse_args()
-    figures = measure(options.minutes, options.every, options.streams.split(","), options.fps, options.threads)
+    figures = measure(options)
     figures["verdicts"] = verdicts(figures)
     text = json.dumps(figures, indent=2)
     if options.save:
