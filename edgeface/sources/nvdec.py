@@ -21,6 +21,7 @@ from edgeface.cuda.driver import Driver
 from edgeface.cuda.pycuda_context import keep_context
 from edgeface.errors import ConfigError, ImageError, MissingDependencyError, SourceError
 from edgeface.gpu.device_frame import DeviceFrame, device_frame, device_plane
+from edgeface.sources import ffmpeg
 
 PACKAGES = ("pynvvideocodec", "pyav")
 _BT709, _UNSPECIFIED, _FULL_RANGE = 1, 2, 2  # AVCOL_SPC_BT709, AVCOL_SPC_UNSPECIFIED, AVCOL_RANGE_JPEG
@@ -47,7 +48,7 @@ def open_video(uri: str, name: str, decoder: str = "cpu", **settings: Any) -> An
         try:
             container = av.open(uri, hwaccel=HWAccel("cuda", allow_software_fallback=True), **settings)
         except (av.FFmpegError, NotImplementedError, RuntimeError) as error:
-            reason = f"FFmpeg cannot use NVDEC here ({str(error).lower()})"
+            reason = f"FFmpeg cannot use NVDEC here ({ffmpeg.reason(error)})"
         else:
             video = container.streams.video
             if not video or video[0].codec_context.is_hwaccel:
