@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.errors import ArtifactError, ConfigError, ImageError
+from edgeface.errors import ArtifactError, ConfigError, EdgefaceError, ImageError
 from edgeface.imaging.geometry import Letterbox, letterbox
 from edgeface.imaging.postprocess import nms
 from edgeface.imaging.preprocess import fit_canvas
@@ -73,11 +73,24 @@ class FaceDetector:
         check_image(image)
         fit = self._fit(image.shape[1], image.shape[0])
         outputs = self.backend.infer(self.encoded(image))
-        found = self.family.decode(outputs, (fit.canvas_width, fit.canvas_height), self.score_threshold)
+        found = self._decoded(outputs, (fit.canvas_width, fit.canvas_height))
         kept = nms(found, self.family.nms_iou)
         boxes = _clip(fit.to_image(kept.boxes.reshape(-1, 2, 2)).reshape(-1, 4), image.shape[1], image.shape[0])
         visible = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         return Faces(boxes, kept.scores, fit.to_image(kept.landmarks))[visible]
+
+    def _decoded(self, outputs: dict[str, NDArray[Any]], canvas: tuple[int, int]) -> Faces:
+        """Candidates in canvas pixels. Raises ``ArtifactError`` for outputs that are not of the family's shapes."""
+        try:
+            found = self.family.decode(outputs, canvas, self.score_threshold)
+        except (ValueError, IndexError) as error:
+            if isinstance(error, EdgefaceError):
+                raise
+            shapes = ", ".join(f"{name} {list(output.shape)}" for name, output in outputs.items())
+            raise ArtifactError(f"the outputs are not those of a {self.family.name} detector: {shapes}") from error
+        if not (np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()):
+            raise ArtifactError(f"the {self.family.name} detector gives boxes or scores that are not finite numbers")
+        return found
 
     def encoded(self, image: Image) -> dict[str, NDArray[Any]]:
         """What the network is fed for ``image``."""
