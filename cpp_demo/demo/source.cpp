@@ -20,6 +20,10 @@ bool is_camera(const std::string& name) {
 Source::Source(const std::string& name) : name_(name) {
     if (is_camera(name)) {
         capture_.open(std::stoi(name));
+    } else if (name.find("://") != std::string::npos || name.find('@') != std::string::npos) {
+        // an address is not repeated: it may hold a password
+        throw edgeface::Error(EDGEFACE_INVALID_ARGUMENT, "SOURCE: expected a video file or a camera's number; streams "
+                                                         "are read by: edgeface run");
     } else if (!std::filesystem::exists(name)) {
         throw edgeface::Error(EDGEFACE_INVALID_ARGUMENT, "no source at `" + name + "`: no such file or directory");
     } else {

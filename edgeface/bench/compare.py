@@ -6,7 +6,6 @@ artefact, that artefact is the yardstick: speed-ups relative to it are compared.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgeface.bench.model_speed import BenchReport, BenchRow, Samples, Speedup, block_resamples, interval
+from edgeface.common.json_text import json_object
 from edgeface.errors import ConfigError
 
 RUN_TO_RUN_FRAC = 0.05
@@ -62,14 +62,15 @@ class Comparison:
 def read_bench(path: str | os.PathLike[str]) -> BenchReport:
     """A report that ``edgeface bench --save`` wrote. Raises ``ConfigError`` for any other file."""
     try:
-        raw = json.loads(Path(path).read_text(encoding="utf-8"))
+        raw = json_object(Path(path).read_bytes())
     except OSError as error:
         raise ConfigError(f"cannot read the saved bench `{path}`: {error.strerror or error}") from error
     except ValueError as error:
-        raise ConfigError(f"`{path}` is not JSON, expected a file of: edgeface bench --save ({error})") from error
+        what = "a saved bench" if "JSON object" in str(error) else "JSON"
+        raise ConfigError(f"`{path}` is not {what}, expected a file of: edgeface bench --save ({error})") from error
     try:
         return BenchReport(tuple(_row(row) for row in raw["rows"]), dict(raw["machine"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"`{path}` is not a saved bench, expected a file of: edgeface bench --save") from error
 
 

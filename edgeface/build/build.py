@@ -24,6 +24,7 @@ from edgeface.build.evaluators import read_gate
 from edgeface.build.request import ResolvedBuild, BuildRequest, resolve, rebuild_command
 from edgeface.build.steps import Reporter, Silence, engine_of, layer_precisions, quantised
 from edgeface.errors import ArtifactError, ConfigError, EdgefaceError, ParityError, SinkError
+from edgeface.spec.signature import sign
 from edgeface.spec.passport import Passport, load_passport
 from edgeface.spec.precision import precision_in
 
@@ -156,6 +157,7 @@ def _publish(passport: Passport, candidate: Path, out: Path, gate: Mapping[str, 
     final.write(passport_path(candidate))
     os.replace(candidate, out)
     os.replace(passport_path(candidate), passport_path(out))
+    sign(passport_path(out))
     return final
 
 

@@ -78,7 +78,7 @@ def read_set(path: str | os.PathLike[str]) -> CalibrationSet:
     Raises ``ConfigError`` where the file cannot be read as TOML, ``CalibrationError`` where it is no calibration set.
     """
     where = f"calibration set `{path}`"
-    raw = from_table(_Contents, read_toml(path, "calibration set", _HINT), where, CalibrationError, _HINT)
+    raw = from_table(_Contents, read_toml(path, "calibration set", _HINT), where, CalibrationError, hint=_HINT)
     if not all(0 <= fold <= 9 for fold in raw.folds):
         raise CalibrationError(f"{where}: `folds`: expected a list of 0 to 9, found {list(raw.folds)}")
     digests = {f"`files`, entry {number}: `sha256`": file.sha256 for number, file in enumerate(raw.files, 1)}

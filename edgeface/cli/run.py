@@ -32,7 +32,8 @@ def run(
         typer.Argument(
             metavar="SOURCE...",
             help="Videos, images, folders, globs, cameras (0, v4l2:/dev/video0, csi:0), gst:PIPELINE, "
-            "streams (rtsp://, http://, udp://), synthetic:?size=640x360&fps=25&faces=2.",
+            "streams (rtsp://, http://, udp://), synthetic:?size=640x360&fps=25&faces=2; "
+            "#name=NAME at the end names one, ${VARIABLE} and ${file:PATH} keep a password off the command line.",
         ),
     ],
     sink: Annotated[
@@ -118,9 +119,10 @@ def run(
 
 def _keep_inputs(sources: list[str], uris: dict[str, None]) -> None:
     """Refuse to write over what is read."""
+    from edgeface.common.addresses import split_name
     from edgeface.sources.source_uri import is_local
 
-    for source in filter(is_local, sources):
+    for source in filter(is_local, (split_name(source)[0] for source in sources)):
         for uri in filter(is_local, uris):
             refuse_overwriting_input(Path(source), Path(uri))
 

@@ -14,6 +14,7 @@ from edgeface.errors import ConfigError, ImageError, SpecError
 from edgeface.imaging.image_input import as_rgb
 from edgeface.imaging.preprocess import align
 from edgeface.inference.detector import attribute_model
+from edgeface.inference.outputs import checked_head
 from edgeface.runtime.base import Backend, wanted_runtime
 from edgeface.runtime.open import open_backend
 from edgeface.spec.metadata import model_spec
@@ -81,7 +82,7 @@ class AttributeEstimator:
     def from_crops(self, crops: NDArray[np.uint8]) -> Attributes:
         """Attributes of aligned crops uint8 ``[N, S, S, 3]`` RGB, S being the spec's ``input_size``.
 
-        Raises ``ImageError`` for another shape or dtype.
+        Raises ``ImageError`` for another shape or dtype, ``ArtifactError`` for answers that the spec does not allow.
         """
         size = self.spec.input_size
         if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (size, size, 3):
@@ -92,8 +93,18 @@ class AttributeEstimator:
             self.backend.infer({self._input: np.ascontiguousarray(crops[start : start + self.batch])})
             for start in range(0, len(crops), self.batch)
         ]
-        given = {name: np.concatenate([answer[name] for answer in answers]) for name in self._heads}
+        given = {name: self._head(name, answers, len(crops)) for name in self._heads}
         return dataclasses.replace(Attributes.unknown(len(crops)), **given)
+
+    def _head(self, name: str, answers: list[dict[str, NDArray[Any]]], count: int) -> NDArray[Any]:
+        """One output of all batches."""
+        head = self.spec.head(name)
+        starts = range(0, count, self.batch)
+        parts = [
+            checked_head(head, answer[name], min(self.batch, count - start), self.spec.name)
+            for start, answer in zip(starts, answers)
+        ]
+        return np.concatenate(parts)
 
     def close(self) -> None:
         self.backend.close()

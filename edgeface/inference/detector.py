@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.errors import ArtifactError, ConfigError, ImageError
+from edgeface.errors import ArtifactError, ConfigError, EdgefaceError, ImageError
 from edgeface.imaging.geometry import Letterbox, letterbox
 from edgeface.imaging.image_input import as_rgb
 from edgeface.imaging.postprocess import nms
@@ -91,7 +91,7 @@ class FaceDetector:
     def _look(self, image: Image, fit: Letterbox) -> Faces:
         """Faces of an image at one look."""
         outputs = self.backend.infer({self._input.name: self.family.encode(fit_canvas(image, fit))})
-        found = self.family.decode(outputs, (fit.canvas_width, fit.canvas_height), self.score_threshold)
+        found = self._decoded(outputs, (fit.canvas_width, fit.canvas_height))
         kept = nms(found, self.family.nms_iou)
         boxes = _clip(fit.to_image(kept.boxes.reshape(-1, 2, 2)).reshape(-1, 4), image.shape[1], image.shape[0])
         visible = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
@@ -104,6 +104,19 @@ class FaceDetector:
         found = found[view.whole(found.boxes)]
         offset = np.array([view.x, view.y], np.float32)
         return Faces(found.boxes + np.tile(offset, 2), found.scores, found.landmarks + offset)
+
+    def _decoded(self, outputs: dict[str, NDArray[Any]], canvas: tuple[int, int]) -> Faces:
+        """Candidates in canvas pixels. Raises ``ArtifactError`` for outputs that are not of the family's shapes."""
+        try:
+            found = self.family.decode(outputs, canvas, self.score_threshold)
+        except (ValueError, IndexError) as error:
+            if isinstance(error, EdgefaceError):
+                raise
+            shapes = ", ".join(f"{name} {list(output.shape)}" for name, output in outputs.items())
+            raise ArtifactError(f"the outputs are not those of a {self.family.name} detector: {shapes}") from error
+        if not (np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()):
+            raise ArtifactError(f"the {self.family.name} detector gives boxes or scores that are not finite numbers")
+        return found
 
     def encoded(self, image: Image) -> dict[str, NDArray[Any]]:
         """What the network is fed for ``image``."""

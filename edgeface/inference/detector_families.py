@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from edgeface.errors import ArtifactError
 from edgeface.imaging.postprocess import decode_detector, kept_anchors
+from edgeface.inference.outputs import checked_maps
 from edgeface.runtime.base import TensorInfo
 from edgeface.spec.model import DetectorSpec
 from edgeface.types import Faces, Floats, Image
@@ -83,7 +84,7 @@ def recognise(outputs: tuple[TensorInfo, ...], spec: DetectorSpec | None, where:
 
 def _edgeface(spec: DetectorSpec) -> Family:
     def decode(outputs: Outputs, canvas: tuple[int, int], threshold: float) -> Faces:
-        score, box, landmarks = (outputs[name][0] for name in ("score", "box", "landmarks"))
+        score, box, landmarks = checked_maps(outputs, len(kept_anchors(*canvas, spec.strides)[1]), spec.name)
         return decode_detector(score, box, landmarks, canvas, spec.strides, threshold)
 
     return Family(

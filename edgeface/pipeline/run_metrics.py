@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from edgeface import __version__
+from edgeface.common.addresses import told_apart
 from edgeface.common.web_server import Request, WebServer, host_and_port
 from edgeface.pipeline.prometheus import CONTENT_TYPE, Kind, Metrics, Sample, metric, one
 from edgeface.pipeline.run_stats import RunStats, Window
 from edgeface.sinks.base import Sink, SinkCounters
-from edgeface.sinks.sink_uri import redacted
 from edgeface.sources.base import Source
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ _SINK: tuple[tuple[str, Kind, str], ...] = (
 
 def of_sources(sources: Sequence[Source]) -> Iterator[Metric]:
     """Counters and state of each source."""
-    named = _named([redacted(source.name) for source in sources])
+    named = told_apart(source.name for source in sources)
     for key, help in _SOURCE:
         samples = [Sample(getattr(s.counters, key), {"source": name}) for name, s in zip(named, sources)]
         yield metric(f"edgeface_source_{key}_total", "counter", help, samples)
@@ -95,15 +95,10 @@ def of_sources(sources: Sequence[Source]) -> Iterator[Metric]:
 def of_sinks(sinks: Sequence[Sink]) -> Iterator[Metric]:
     """Counters and queue of each sink."""
     counters = [sink.counters or SinkCounters() for sink in sinks]
-    named = _named([sink.name for sink in sinks])
+    named = told_apart(sink.name for sink in sinks)
     for key, kind, help in _SINK:
         samples = [Sample(getattr(counter, key), {"sink": name}) for name, counter in zip(named, counters)]
         yield metric(f"edgeface_sink_{key}{'_total' if kind == 'counter' else ''}", kind, help, samples)
-
-
-def _named(names: list[str]) -> list[str]:
-    """The names, told apart where two are the same: samples of a metric differ in their labels."""
-    return [name if names.count(name) == 1 else f"{name}#{number + 1}" for number, name in enumerate(names)]
 
 
 class MetricsServer:

@@ -157,7 +157,7 @@ def _opened(path: Path, passport: Passport, log: Log) -> tuple[trt.ICudaEngine, 
     if engine is None:
         raise ArtifactError(
             f"TensorRT {trt.__version__} refuses the engine `{path}` ({log.reason()}), build it again: "
-            f"{passport.command}"
+            f"{passport.rebuild}"
         )
     context = engine.create_execution_context()
     if context is None:

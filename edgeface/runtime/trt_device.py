@@ -46,7 +46,7 @@ class TrtDeviceEngine:
         if engine is None:
             raise ArtifactError(
                 f"TensorRT {trt.__version__} refuses the engine `{path}` ({log.reason()}), "
-                f"build it again: {passport.command}"
+                f"build it again: {passport.rebuild}"
             )
         self._log = log  # TensorRT keeps no reference of its own
         self._engine: trt.ICudaEngine | None = engine

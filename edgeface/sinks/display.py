@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 
+from edgeface.common.addresses import public_name
 from edgeface.errors import MissingDependencyError, SinkError
 from edgeface.inference.overlay import draw_faces
 from edgeface.inference.result import FrameResult
@@ -29,9 +30,9 @@ class DisplaySink(Sink):
     shows_images = True
 
     def __init__(self, uri: str = "display:") -> None:
-        self.name = uri
+        self.name = public_name(uri)
         if uri != "display:":
-            raise SinkError(f"`{uri}` has nothing to choose, expected `display:`")
+            raise SinkError(f"`{self.name}` has nothing to choose, expected `display:`")
         if not has_windows():
             raise MissingDependencyError(
                 f"`{uri}` needs OpenCV with windows, this one was built without: {_HOW}; or use http://:8090"

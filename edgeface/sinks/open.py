@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from edgeface.common.addresses import is_address, public_name
 from edgeface.errors import SinkError
 from edgeface.sinks.base import Sink
 from edgeface.sinks.file_sinks import CsvSink, JsonlSink, PictureSink, StdoutSink
 from edgeface.sinks.sink_uri import LIVE_SCHEMES
 
 _VIDEO_SUFFIXES = (".mkv", ".mov", ".mp4")
+_KINDS = (
+    f"a name ending in .jsonl, .csv, {', '.join(_VIDEO_SUFFIXES)}, a directory ending in /, - for JSON lines on "
+    f"stdout, or {', '.join(f'{name}:' for name in LIVE_SCHEMES)}"
+)
 
 
 def open_sink(uri: str | os.PathLike[str]) -> Sink:
@@ -26,6 +31,8 @@ def open_sink(uri: str | os.PathLike[str]) -> Sink:
 
         return open_live(scheme, text)
     suffix = Path(text).suffix.lower()
+    if is_address(text):
+        raise SinkError(f"no sink for `{public_name(text)}`: expected {_KINDS}")
     if text == "-":
         return StdoutSink()
     if text.endswith(("/", os.sep)) or Path(text).is_dir():
@@ -38,10 +45,7 @@ def open_sink(uri: str | os.PathLike[str]) -> Sink:
         from edgeface.sinks.video import VideoSink
 
         return VideoSink(text)
-    raise SinkError(
-        f"no sink for `{text}`: expected a name ending in .jsonl, .csv, {', '.join(_VIDEO_SUFFIXES)}, a directory "
-        f"ending in /, - for JSON lines on stdout, or {', '.join(f'{name}:' for name in LIVE_SCHEMES)}"
-    )
+    raise SinkError(f"no sink for `{public_name(text)}`: expected {_KINDS}")
 
 
 def open_live(scheme: str, uri: str) -> Sink:

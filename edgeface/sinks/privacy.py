@@ -20,7 +20,6 @@ from edgeface.sinks.base import Message, MessageSink, Sink, SinkCounters
 from edgeface.sinks.counts import Counter, CountOptions
 from edgeface.sinks.open import open_sink
 from edgeface.sinks.queue import Outbox, Policy
-from edgeface.sinks.sink_uri import redacted
 from edgeface.types import HEADS, Frame, Image
 
 LIVE_HEADS = ("age", "gender")
@@ -199,7 +198,7 @@ class CountingSink(Sink):
     def _finish(self, source: str, complete: bool) -> None:
         interval = self._intervals.pop(source, None)
         if interval is not None:
-            self._outbox.put(interval.counter.message(redacted(source), interval.start, complete))
+            self._outbox.put(interval.counter.message(source, interval.start, complete))
 
     def abort(self) -> None:
         self._outbox.abort()

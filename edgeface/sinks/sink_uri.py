@@ -1,4 +1,4 @@
-"""Sinks' URIs: address and options, and an address without its secrets for logs.
+"""Sinks' URIs: address and options.
 
 Options follow a ``#`` as ``key=value&key=value``, so that they cannot be taken for a part of the address.
 """
@@ -6,9 +6,17 @@ Options follow a ``#`` as ``key=value&key=value``, so that they cannot be taken 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl
 
-from edgeface.errors import SinkError
+from edgeface.common.addresses import (
+    ENCODE,
+    address_parts,
+    option_shown,
+    public_name,
+    value_shown,
+    with_secrets,
+)
+from edgeface.errors import ConfigError, SinkError
 
 
 class SinkUri:
@@ -16,23 +24,23 @@ class SinkUri:
 
     def __init__(self, uri: str, known: Mapping[str, str | float]) -> None:
         address, _, options = uri.partition("#")
-        self.address = address
-        self.name = redacted(address)
+        self.name = public_name(uri if "@" in options else address)
+        if "@" in options:
+            raise SinkError(f"`{self.name}` cannot be read: {ENCODE}")
+        self.address = with_secrets(address)
         self._values: dict[str, str | float] = dict(known)
         for key, value in parse_qsl(options, keep_blank_values=True):
             if key not in known:
                 expected = ", ".join(known) or "none"
-                raise SinkError(f"`{self.name}` has no option `{key}`, expected one of: {expected}")
+                raise SinkError(f"`{self.name}` has no option {option_shown(key)}, expected one of: {expected}")
             self._values[key] = value
 
     def url(self) -> SplitResult:
         """The address in parts. Raises ``SinkError`` where it is none."""
         try:
-            parts = urlsplit(self.address)
-            _ = parts.port
-        except ValueError as error:
-            raise SinkError(f"`{self.name}` is no address: {error}") from error
-        return parts
+            return address_parts(self.address.removeprefix("webhook:"))
+        except ConfigError as error:
+            raise SinkError(str(error)) from None
 
     def text(self, key: str) -> str:
         return str(self._values[key])
@@ -45,21 +53,8 @@ class SinkUri:
             value = float("nan")
         if not least <= value <= most:
             wanted = f"a number from {least:g} to {most:g}"
-            raise SinkError(f"`{self.name}`: option `{key}` expects {wanted}, found `{self._values[key]}`")
+            raise SinkError(f"`{self.name}`: option `{key}` expects {wanted}, found {value_shown(self._values[key])}")
         return value
-
-
-def redacted(address: str) -> str:
-    """An address for logs and metrics: without user, password and query, where secrets are kept."""
-    try:
-        parts = urlsplit(address)
-        host = parts.netloc.rpartition("@")[2]
-        if parts.scheme == "webhook":
-            inner = urlsplit(address.partition(":")[2])
-            return f"webhook:{inner.scheme}://{inner.netloc.rpartition('@')[2]}/…"  # its path often is the secret
-        return parts._replace(netloc=host, query="", fragment="").geturl() if host else address.partition("?")[0]
-    except ValueError:
-        return address.partition(":")[0] + ":…"
 
 
 LIVE_SCHEMES = ("display", "http", "rtsp", "mqtt", "mqtts", "webhook")

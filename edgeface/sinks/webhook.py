@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
+import re
 import ssl
 import time
-from urllib.parse import SplitResult, urlsplit
 
 from edgeface import __version__
-from edgeface.errors import SinkError
+from edgeface.common.addresses import secret_of
+from edgeface.errors import ConfigError, SinkError
 from edgeface.inference.result import FrameResult
 from edgeface.sinks.base import Message, MessageSink
 from edgeface.sinks.reconnecting import ReconnectingSink, log
-from edgeface.sinks.sink_uri import SinkUri, redacted
+from edgeface.sinks.sink_uri import SinkUri
 
 _WORTH_RETRYING = (408, 425, 429)
 """Refusals that pass by; other 4xx would be given again."""
@@ -33,15 +33,13 @@ class WebhookSink(ReconnectingSink, MessageSink):
 
     def __init__(self, uri: str) -> None:
         given = SinkUri(uri, {"every": 1.0, "timeout": 5.0, "attempts": 5})
-        address = given.address.partition(":")[2]
-        super().__init__(redacted(given.address))
-        try:
-            self._url: SplitResult = urlsplit(address)
-            valid = self._url.scheme in ("http", "https") and bool(self._url.hostname) and self._url.port != 0
-        except ValueError:
-            valid = False
-        if not valid:
+        super().__init__(given.name)
+        self._url = given.url()
+        if self._url.scheme not in ("http", "https") or not self._url.hostname or self._url.port == 0:
             raise SinkError(f"`{self.name}` is no address, expected webhook:https://HOST/PATH")
+        if not re.fullmatch(r"[\x21-\x7e]*", self._url.path + self._url.query):
+            raise SinkError(f"`{self.name}`: percent-encode what is beyond ASCII in the path")
+        self._headers()  # a token that cannot be sent is an error now
         self._every_s = given.number("every", 0, 86_400)
         self._timeout_s = given.number("timeout", 0.1, 120)
         self._attempts = int(given.number("attempts", 1, 1000))
@@ -62,20 +60,20 @@ class WebhookSink(ReconnectingSink, MessageSink):
     def _post(self, body: bytes) -> bool:
         """One request; ``False`` where it is refused for good. Raises ``OSError`` for what is worth another attempt."""
         try:
-            status, reason = self._ask(body)
+            status = self._ask(body)
         except (OSError, http.client.HTTPException) as error:
-            raise OSError(f"no answer: {error or type(error).__name__}") from error
+            raise OSError(f"no answer: {_why(error)}") from None
         if 200 <= status < 300:
             return True
         self._hang_up()
         if status >= 500 or status in _WORTH_RETRYING:
-            raise OSError(f"answered {status} {reason}")
-        log.warning("%s: refused a result: %s %s", self.name, status, reason, extra={"sink": self.name})
+            raise OSError(f"answered {_in_words(status)}")
+        log.warning("%s: refused a result: %s", self.name, _in_words(status), extra={"sink": self.name})
         self.count(errors=1)
         return False
 
-    def _ask(self, body: bytes) -> tuple[int, str]:
-        """Status and reason; a connection that the server closed meanwhile is replaced by a new one."""
+    def _ask(self, body: bytes) -> int:
+        """The status; a connection that the server closed meanwhile is replaced by a new one."""
         kept, self._connection = self._connection, None
         if kept is not None:
             try:
@@ -84,7 +82,7 @@ class WebhookSink(ReconnectingSink, MessageSink):
                 pass
         return self._ask_over(self._connect(), body)
 
-    def _ask_over(self, connection: http.client.HTTPConnection, body: bytes) -> tuple[int, str]:
+    def _ask_over(self, connection: http.client.HTTPConnection, body: bytes) -> int:
         target = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
         try:
             connection.request("POST", target, body, self._headers())
@@ -97,7 +95,7 @@ class WebhookSink(ReconnectingSink, MessageSink):
             self._connection = connection
         else:
             connection.close()
-        return answer.status, answer.reason
+        return answer.status
 
     def _connect(self) -> http.client.HTTPConnection:
         host = self._url.hostname or ""
@@ -108,7 +106,10 @@ class WebhookSink(ReconnectingSink, MessageSink):
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": f"edgeface/{__version__}"}
-        token = os.environ.get(TOKEN)
+        try:
+            token = secret_of(TOKEN)
+        except ConfigError as error:
+            raise SinkError(str(error)) from None
         return headers | ({"Authorization": f"Bearer {token}"} if token else {})
 
     def _hang_up(self) -> None:
@@ -118,3 +119,15 @@ class WebhookSink(ReconnectingSink, MessageSink):
 
     def close(self) -> None:
         self._hang_up()
+
+
+def _why(error: OSError | http.client.HTTPException) -> str:
+    """The system's words; an ``HTTPException`` quotes the request or what the server sent, so only its kind is told."""
+    if isinstance(error, http.client.HTTPException):
+        return type(error).__name__
+    return str(error.strerror or error) or type(error).__name__
+
+
+def _in_words(status: int) -> str:
+    """A status as RFC 9110 names it; the server's own words may hold anything."""
+    return f"{status} {http.client.responses.get(status, '')}".strip()

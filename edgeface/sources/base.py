@@ -30,6 +30,7 @@ DECODERS = ("auto", "cpu", "nvdec")
 class Source(Protocol):
     """Frames in order, once.
 
+    ``name`` is shown in results, logs, metrics and topics: it holds no secret (``common.addresses.public_name``).
     ``live`` tells a camera from a file; ``frame_count`` is what the file promises (``None``: unknown); ``problems``
     fills up on the way. ``state`` is one of ``sources.live.STATES``; ``read`` gives every frame decoded, in the thread
     that asks, until ``close`` is called, from whichever thread.

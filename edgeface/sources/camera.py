@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from edgeface.common.addresses import public_name
 from edgeface.errors import ConfigError, MissingDependencyError, SourceError
 from edgeface.sources.base import SourceOptions
 from edgeface.sources.live import CapturedFrame, LiveSource, StallError
@@ -33,18 +34,19 @@ def camera_source(uri: str, options: SourceOptions) -> LiveSource:
 
     Raises ``SourceError`` where there is no such device, ``MissingDependencyError`` where GStreamer is missing.
     """
-    place = uri.partition("?")[0]
+    place, name = uri.partition("?")[0], public_name(uri)
     if place.lower().startswith("csi:"):
         command = csi_command(uri, place[4:] or "0")
         size = query_of(uri, _CSI_OPTIONS).get("size", (1280, 720))
-        return LiveSource(uri, lambda counters: CsiStream(command, size, options), options)
+        return LiveSource(name, lambda counters: CsiStream(command, size, options), options)
     device = f"/dev/video{place}" if place.isdecimal() else place.partition(":")[2] or "/dev/video0"
     device = f"/dev/video{device}" if device.isdecimal() else device
     wanted = query_of(uri, _V4L2_OPTIONS)
     if not Path(device).exists():
         found = ", ".join(sorted(map(str, Path("/dev").glob("video*")))) or "none"
-        raise SourceError(f"no camera at `{device}`: no such device, found {found}; plug one in or name another")
-    return LiveSource(uri, lambda counters: V4l2Stream(device, wanted, options), options)
+        shown = public_name(f"v4l2:{device}").partition(":")[2]
+        raise SourceError(f"no camera at `{shown}`: no such device, found {found}; plug one in or name another")
+    return LiveSource(name, lambda counters: V4l2Stream(device, wanted, options), options)
 
 
 class V4l2Stream:
@@ -97,13 +99,14 @@ def csi_command(uri: str, sensor: str) -> list[str]:
     width, height = wanted.get("size", (1280, 720))
     fps, flip = wanted.get("fps", 30), wanted.get("flip", 0)
     if not sensor.isdecimal() or not 0 <= flip <= 7 or not 1 <= fps <= 240:
-        raise ConfigError(f"`{uri}`: expected csi:SENSOR as in csi:0, flip 0 to 7 and fps 1 to 240")
+        raise ConfigError(f"`{public_name(uri)}`: expected csi:SENSOR as in csi:0, flip 0 to 7 and fps 1 to 240")
     if width % 8 or height % 2:
-        raise ConfigError(f"`{uri}`: size: expected a width of whole eights and an even height, found {width}x{height}")
+        wanted_size = "a width of whole eights and an even height"
+        raise ConfigError(f"`{public_name(uri)}`: size: expected {wanted_size}, found {width}x{height}")
     program = shutil.which("gst-launch-1.0")
     if program is None:
         raise MissingDependencyError(
-            f"`{uri}` needs `gst-launch-1.0` with NVIDIA's nvarguscamerasrc, part of JetPack: "
+            f"`{public_name(uri)}` needs `gst-launch-1.0` with NVIDIA's nvarguscamerasrc, part of JetPack: "
             "apt install gstreamer1.0-tools on a Jetson; on other machines use v4l2: or rtsp://"
         )
     pipeline = (

@@ -110,5 +110,5 @@ def _matrix_of(frame: Any, is_hdr: bool) -> int:
 
 
 def reason(error: Any) -> str:
-    """FFmpeg's words for an error, in lower case."""
-    return str(error.strerror or error).lower()
+    """FFmpeg's words for an error, in lower case; ``str(error)`` would add the address with its password."""
+    return str(getattr(error, "strerror", None) or type(error).__name__).lower()

@@ -99,7 +99,7 @@ class VideoSource(FileSource):
             raise SourceError(
                 f"cannot open `{self.name}` as a video: {reason(error)}; expected a video file, an image or a "
                 "directory of images"
-            ) from error
+            ) from None  # the cause names the whole address
         if not self._container.streams.video:
             found = _stream_types(self._container)
             self._container.close()

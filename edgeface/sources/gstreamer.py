@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeface.common.addresses import public_name, scrubbed
 from edgeface.errors import ConfigError, MissingDependencyError, SourceError
 from edgeface.sources.base import SourceOptions
 from edgeface.sources.live import CapturedFrame, LiveSource, StallError
@@ -34,13 +35,13 @@ def gstreamer_source(uri: str, options: SourceOptions) -> LiveSource:
     description = uri.partition(":")[2].strip().rstrip("!").strip()
     if not description:
         raise ConfigError("`gst:` names no pipeline; expected one as for gst-launch-1.0, such as gst:videotestsrc")
-    gst = _gstreamer(uri)
-    whole = f"{description} ! {_END}"
-    _made(gst, whole, description).set_state(gst.State.NULL)  # a mistake in it is no matter of trying again
-    return LiveSource(uri, lambda counters: GstStream(gst, _made(gst, whole, description), options), options)
+    name = public_name(uri)
+    gst = _gstreamer(name)
+    _made(gst, description).set_state(gst.State.NULL)  # a mistake in it is no matter of trying again
+    return LiveSource(name, lambda counters: GstStream(gst, _made(gst, description), options, description), options)
 
 
-def _gstreamer(uri: str) -> Any:
+def _gstreamer(name: str) -> Any:
     try:
         gi = importlib.import_module("gi")
         gi.require_version("Gst", "1.0")
@@ -49,18 +50,19 @@ def _gstreamer(uri: str) -> Any:
         gst = importlib.import_module("gi.repository.Gst")
     except (ImportError, ValueError) as error:
         raise MissingDependencyError(
-            f"`{uri}` needs GStreamer with its Python bindings ({error}): apt install python3-gi gir1.2-gstreamer-1.0 "
+            f"`{name}` needs GStreamer with its Python bindings ({error}): apt install python3-gi gir1.2-gstreamer-1.0 "
             "gir1.2-gst-plugins-base-1.0, in a virtual environment made with --system-site-packages"
         ) from error
     gst.init(None)
     return gst
 
 
-def _made(gst: Any, whole: str, description: str) -> Any:
+def _made(gst: Any, description: str) -> Any:
     try:
-        return gst.parse_launch(whole)
-    except Exception as error:  # GLib's own, whose class lives in the bindings
-        raise ConfigError(f"GStreamer cannot make the pipeline `{description}`: {error}") from error
+        return gst.parse_launch(f"{description} ! {_END}")
+    except Exception as error:  # GLib's own, whose class lives in the bindings; it may quote a password
+        name = public_name(f"gst:{description}")
+        raise ConfigError(f"GStreamer cannot make the pipeline `{name}`: {scrubbed(error, description)}") from None
 
 
 class GstStream:
@@ -68,8 +70,9 @@ class GstStream:
 
     finite = True
 
-    def __init__(self, gst: Any, pipeline: Any, options: SourceOptions) -> None:
+    def __init__(self, gst: Any, pipeline: Any, options: SourceOptions, description: str = "") -> None:
         self._gst, self._pipeline, self._stall_s = gst, pipeline, options.stall_s
+        self._description = description
         self._video = importlib.import_module("gi.repository.GstVideo")
         self._sink = pipeline.get_by_name("edgeface")
         self._interrupted = threading.Event()
@@ -124,4 +127,4 @@ class GstStream:
         if message is None:
             return ""
         error, _ = message.parse_error()
-        return str(error.message).strip()
+        return scrubbed(error.message, self._description).strip()

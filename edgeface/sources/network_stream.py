@@ -6,15 +6,14 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
+from edgeface.common.addresses import ENCODE, address_parts, public_name
 from edgeface.errors import SourceError
 from edgeface.sources.base import SourceOptions
 from edgeface.sources.ffmpeg import FrameConverter, reason
 from edgeface.sources.frame_queue import Counters
 from edgeface.sources.live import CapturedFrame, LiveSource, StallError
 from edgeface.sources.nvdec import open_video
-from edgeface.sources.source_uri import public_name
 from edgeface.sources.timeline import Latency
 
 _TIMELESS_FORMATS = frozenset({"mpjpeg", "mjpeg", "image2pipe"})
@@ -26,7 +25,8 @@ _DAMAGED_LIMIT = 200
 
 
 def stream_source(uri: str, options: SourceOptions) -> LiveSource:
-    """A network stream as a live source; its name shows no password."""
+    """A network stream as a live source; its name shows no password. Raises ``ConfigError`` for no address."""
+    address_parts(uri)
     return LiveSource(public_name(uri), lambda counters: Stream(uri, options, counters), options)
 
 
@@ -49,7 +49,9 @@ class Stream:
             )
         except (av.FFmpegError, ValueError) as error:
             silent = isinstance(error, av.error.ExitError) or time.monotonic() - started_s > options.open_s
-            raise SourceError(f"no answer within {options.open_s:g} s" if silent else reason(error)) from error
+            why = f"no answer within {options.open_s:g} s" if silent else reason(error)
+            hint = f"; {ENCODE}" if "@" in address_parts(uri).path else ""  # the host may be another than was meant
+            raise SourceError(why + hint) from None  # the cause names the whole address
         if not self._container.streams.video:
             self._container.close()
             raise SourceError("no video in the stream")
@@ -92,10 +94,10 @@ class Stream:
                     raise StallError(f"no image in {arrived_s - last_s:.1f} s of data")
                 yield from self._paced(shots)
                 self._asked_s = time.monotonic()
-        except av.error.ExitError as error:
-            raise StallError(f"silent for {self._options.stall_s:g} s") from error
+        except av.error.ExitError:
+            raise StallError(f"silent for {self._options.stall_s:g} s") from None
         except av.FFmpegError as error:
-            raise SourceError(reason(error)) from error
+            raise SourceError(reason(error)) from None
         except IndexError as error:  # PyAV, of a track that came after the stream was opened
             raise SourceError("the stream's tracks changed") from error
 
@@ -174,7 +176,7 @@ def _options(uri: str, options: SourceOptions) -> dict[str, str]:
 
     Segments of HLS are played whole, those of the probe as well.
     """
-    parts = urlsplit(uri)
+    parts = address_parts(uri)
     settings = {"flags": "low_delay", "probesize": "500000", "analyzeduration": "500000"}
     if not parts.path.lower().endswith(".m3u8"):
         settings |= {"fflags": "nobuffer"}

@@ -23,6 +23,7 @@ from edgeface.errors import ConfigError, ImageError, MissingDependencyError, Sou
 from edgeface.gpu.device_frame import DeviceFrame, device_frame, device_plane
 from edgeface.imaging.orientation import UPRIGHT
 from edgeface.imaging.tone_mapping import HDR
+from edgeface.sources import ffmpeg
 from edgeface.sources.ffmpeg import BT709, HD_LINES, UNSPECIFIED, aspect_of, orientation_of
 
 PACKAGES = ("pynvvideocodec", "pyav")
@@ -48,7 +49,7 @@ def open_video(uri: str, name: str, decoder: str = "cpu", **settings: Any) -> An
         try:
             container = av.open(uri, hwaccel=HWAccel("cuda", allow_software_fallback=True), **settings)
         except (av.FFmpegError, NotImplementedError, RuntimeError) as error:
-            reason = f"FFmpeg cannot use NVDEC here ({str(error).lower()})"
+            reason = f"FFmpeg cannot use NVDEC here ({ffmpeg.reason(error)})"
         else:
             video = container.streams.video
             if not video or video[0].codec_context.is_hwaccel:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from edgeface.common.addresses import (
+    HIDDEN,
+    address_parts,
+    public_name,
+    scheme_of,
+    split_name,
+    told_apart,
+    with_secrets,
+)
 from edgeface.errors import EdgefaceError, ImageError, SourceError
 from edgeface.imaging.image_io import SUFFIXES
 from edgeface.sources.base import STREAM_SCHEMES, VIDEO_SUFFIXES, Source, SourceOptions
 from edgeface.sources.file import FileSource
-from edgeface.sources.source_uri import is_local, public_name, scheme_of
+from edgeface.sources.source_uri import is_local
 from edgeface.types import Frame
 
 _KINDS = (
@@ -23,7 +32,8 @@ _KINDS = (
 
 def open_sources(uris: Iterable[str | os.PathLike[str]], options: SourceOptions | None = None) -> list[Source]:
     """``open_source`` for each; a glob's files, by name, become sources of their own that are opened when it is their
-    turn. Raises ``SourceError`` where a glob matches nothing."""
+    turn. Those of the same name are numbered, so that no results of two are mixed. Raises ``SourceError`` where a glob
+    matches nothing."""
     found: list[Source] = []
     try:
         for uri in uris:
@@ -32,28 +42,37 @@ def open_sources(uris: Iterable[str | os.PathLike[str]], options: SourceOptions 
         for source in found:
             source.close()
         raise
+    for source, name in zip(found, told_apart(source.name for source in found)):
+        source.name = name
     return found
 
 
 def open_source(uri: str | os.PathLike[str], options: SourceOptions | None = None) -> Source:
-    """Open one source by its URI.
+    """Open one source by its URI, which may end in ``#name=NAME``; ``${NAME}`` in it is an environment variable.
 
     A live one connects when it is read, and raises only for what no waiting mends. Raises ``SourceError`` where there
     is nothing, no video or no such kind, ``ImageError`` for a directory without images, ``ConfigError`` for a query
-    it does not know, ``MissingDependencyError`` for a camera that needs a program which is not installed.
+    it does not know, an address or a name that cannot be read, ``MissingDependencyError`` for a camera that needs a
+    program which is not installed.
     """
-    options = options or SourceOptions()
-    text, path = os.fspath(uri), Path(uri)
+    address, name = split_name(os.fspath(uri))
+    source = _opened(address, options or SourceOptions())
+    source.name = name or source.name
+    return source
+
+
+def _opened(text: str, options: SourceOptions) -> Source:
+    path = Path(text)
     scheme = scheme_of(text)
     if scheme and not path.exists():
-        return _by_scheme(scheme, text, options)
+        return _by_scheme(scheme, with_secrets(text), options)
     if path.is_dir() or (path.is_file() and path.suffix.lower() in SUFFIXES):
         from edgeface.sources.file import ImageSource
 
         return ImageSource(path)
     if not path.exists():
         hint = f"; expected {_KINDS}" if not path.suffix else ""
-        raise SourceError(f"no source at `{uri}`: no such file or directory{hint}")
+        raise SourceError(f"no source at `{public_name(text)}`: no such file or directory{hint}")
     from edgeface.sources.file import VideoSource
 
     return VideoSource(path, decoder=options.decoder)
@@ -72,7 +91,7 @@ def _by_scheme(scheme: str, uri: str, options: SourceOptions) -> Source:
         from edgeface.sources.synthetic import synthetic_source
 
         return synthetic_source(uri, options)
-    if scheme in ("http", "https") and Path(urlsplit(uri).path).suffix.lower() in VIDEO_SUFFIXES:
+    if scheme in ("http", "https") and Path(address_parts(uri).path).suffix.lower() in VIDEO_SUFFIXES:
         from edgeface.sources.file import VideoSource
 
         return VideoSource(uri, public_name(uri), options.decoder)
@@ -81,8 +100,9 @@ def _by_scheme(scheme: str, uri: str, options: SourceOptions) -> Source:
 
         return stream_source(uri, options)
     if scheme == "file":
-        return open_source(urlsplit(uri).path, options)
-    raise SourceError(f"no source of the kind `{scheme}:`; expected {_KINDS}")
+        return _opened(re.sub(r"^file:(//(localhost)?)?(?=/)", "", uri), options)
+    kind = HIDDEN if public_name(uri) == HIDDEN else f"{scheme}:"  # a forgotten scheme makes a user name one
+    raise SourceError(f"no source of the kind `{kind}`; expected {_KINDS}")
 
 
 def _globbed(uri: str, options: SourceOptions | None) -> list[Source]:
@@ -102,12 +122,13 @@ class DeferredSource(FileSource):
 
     def __init__(self, name: str, options: SourceOptions | None = None) -> None:
         super().__init__(name)
-        self._options = options
+        self._path, self._options = name, options
 
     def _frames(self) -> Iterator[Frame]:
         try:
-            with open_source(self.name, self._options) as opened:
+            with open_source(self._path, self._options) as opened:
                 self.problems = opened.problems
+                opened.name = self.name
                 yield from opened
         except (SourceError, ImageError) as problem:
             self.problems.append(problem)

@@ -1,16 +1,14 @@
-"""Sources' URIs: kind, options, and a name without secrets."""
+"""Sources' URIs: kind and options."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl
 
+from edgeface.common.addresses import option_shown, public_name, scheme_of, value_shown
 from edgeface.errors import ConfigError
-
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)  # two letters or more: C:\ is a place on a disk
-_SECRET = re.compile(r"pass|pwd|token|key|secret|auth|user|sig", re.IGNORECASE)
 
 
 def is_local(uri: str) -> bool:
@@ -18,27 +16,18 @@ def is_local(uri: str) -> bool:
     return Path(uri).exists() or not scheme_of(uri)
 
 
-def public_name(uri: str) -> str:
-    """``uri`` without user, password and secrets in its query, for logs and results."""
-    parts = urlsplit(uri)
-    if not parts.netloc:
-        return uri
-    query = urlencode(
-        [(key, "***" if _SECRET.search(key) else value) for key, value in parse_qsl(parts.query)], safe="*"
-    )
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
-
-
 def query_of(uri: str, known: dict[str, type]) -> dict[str, Any]:
     """The options after ``?`` as their types. Raises ``ConfigError`` for one that is unknown or malformed."""
     given: dict[str, Any] = {}
     for key, text in parse_qsl(uri.partition("?")[2], keep_blank_values=True):
         if key not in known:
-            raise ConfigError(f"`{uri}`: unknown option `{key}`, expected {', '.join(known)}")
+            what = f"unknown option {option_shown(key)}, expected {', '.join(known)}"
+            raise ConfigError(f"`{public_name(uri)}`: {what}")
         try:
             given[key] = known[key](text)
-        except ValueError as error:
-            raise ConfigError(f"`{uri}`: {key}: expected {_WANTED[known[key]]}, found `{text}`") from error
+        except ValueError:
+            wanted = f"{key}: expected {_WANTED[known[key]]}, found {value_shown(text)}"
+            raise ConfigError(f"`{public_name(uri)}`: {wanted}") from None
     return given
 
 
@@ -53,9 +42,3 @@ class Size(tuple[int, int]):
 
 
 _WANTED: dict[type, str] = {Size: "a size such as 640x360", int: "a whole number", float: "a number"}
-
-
-def scheme_of(uri: str) -> str:
-    """The kind of a URI in lower case, "v4l2" for a bare camera number, "" for a path."""
-    match = _SCHEME.match(uri)
-    return "v4l2" if uri.isdecimal() else match[1].lower() if match else ""

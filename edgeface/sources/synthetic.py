@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeface.common.addresses import public_name
 from edgeface.errors import ConfigError
 from edgeface.imaging.portraits import portraits
 from edgeface.sources.base import Source, SourceOptions
@@ -127,16 +128,16 @@ class SyntheticStream:
 
 def synthetic_source(uri: str, options: SourceOptions) -> Source:
     """The source of a ``synthetic:`` URI: a camera, or with ``frames`` (and not ``live=1``) a file of so many."""
-    given = query_of(uri, _KNOWN)
+    given, name = query_of(uri, _KNOWN), public_name(uri)
     frames, live = given.pop("frames", None), given.pop("live", None)
     if frames is not None and frames < 1:
-        raise ConfigError(f"`{uri}`: frames: expected 1 or more, found {frames}")
+        raise ConfigError(f"`{name}`: frames: expected 1 or more, found {frames}")
     if live not in (None, 0, 1) or (live == 0 and frames is None):
-        raise ConfigError(f"`{uri}`: live: expected 1, or 0 together with frames=N")
+        raise ConfigError(f"`{name}`: live: expected 1, or 0 together with frames=N")
     scene = Scene(**given)
     if frames is not None and not live:
-        return SyntheticSource(uri, scene, frames)
-    return LiveSource(uri, lambda counters: SyntheticStream(scene, frames), options)
+        return SyntheticSource(name, scene, frames)
+    return LiveSource(name, lambda counters: SyntheticStream(scene, frames), options)
 
 
 def _heads() -> list[Image]:

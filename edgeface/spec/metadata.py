@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from edgeface.common.files import ENGINE_SUFFIX
+from edgeface.common.json_text import json_object
 from edgeface.errors import ArtifactError, SpecError
 from edgeface.spec.model import DETECTOR_KEY, MODEL_KEY, DetectorSpec, ModelSpec
 
@@ -27,7 +27,7 @@ def metadata(path: str | os.PathLike[str]) -> dict[str, str]:
         return onnx_metadata(path)
     where = passport_path(path)
     try:
-        return {str(key): str(value) for key, value in json.loads(where.read_bytes())["metadata"].items()}
+        return {str(key): str(value) for key, value in json_object(where.read_bytes())["metadata"].items()}
     except OSError as error:
         raise ArtifactError(f"cannot read passport `{where}` of engine `{path}`: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from edgeface.common.json_text import finite_json, json_object
+from edgeface.common.toml_file import from_table
 from edgeface.errors import SpecError
 
 SCHEMA_VERSION = 1
@@ -24,6 +26,9 @@ RACES = ("White", "Black", "Asian", "Indian", "Others")
 
 _Spec = TypeVar("_Spec")
 _HEAD_KINDS = ("regression", "classification")
+_LONGEST_NAME = 200
+_SMALLEST_AREA = 1e-3
+"""Of a template of the crop's size; the shipped networks' has 0.02."""
 
 
 @dataclass(frozen=True)
@@ -103,39 +108,60 @@ class ModelSpec:
         raise SpecError(f"no head `{name}` in `{self.name}`, it has {', '.join(h.name for h in self.heads)}")
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+        return _json(self)
 
     @classmethod
     def from_json(cls, text: str, where: str = "spec") -> ModelSpec:
         """Parse and validate; ``where`` names the file in messages. Raises ``SpecError``."""
-        raw = _load(text, where, "ModelSpec")
-        try:
-            raw["alignment"] = AlignmentSpec(
-                tuple((float(x), float(y)) for x, y in raw["alignment"]["template"]),
-                raw["alignment"].get("border", "replicate"),
-            )
-            raw["heads"] = tuple(HeadSpec(**{**head, "labels": tuple(head["labels"])}) for head in raw["heads"])
-            raw["precision"] = _precision(raw.get("precision"))
-            spec = _build(cls, raw)
-        except (KeyError, TypeError, ValueError) as error:
-            what = f"{where}: its ModelSpec is incomplete or malformed ({error})"
-            raise SpecError(f"{what}; export the model again") from error
-        spec._validate(where)
+        spec = _parsed(cls, text, where)
+        _refuse(where, cls, [*_model_faults(spec), *_head_faults(spec.heads)])
         return spec
 
-    def _validate(self, where: str) -> None:
-        problems = [
-            (not 16 <= self.input_size <= 1024, f"input_size {self.input_size} is outside 16…1024"),
-            (self.colour != "RGB", f"colour {self.colour!r} is not RGB"),
-            (len(self.alignment.template) != 5, f"the template has {len(self.alignment.template)} points, not 5"),
-            (self.alignment.border != "replicate", f"border {self.alignment.border!r} is not known"),
-            (not self.heads, "it has no heads"),
-            (any(h.kind not in _HEAD_KINDS for h in self.heads), f"a head's kind is none of {', '.join(_HEAD_KINDS)}"),
-            (any(h.kind == "classification" and len(h.labels) < 2 for h in self.heads), "a class head lacks labels"),
-        ]
-        for wrong, what in problems:
-            if wrong:
-                raise SpecError(f"{where}: its ModelSpec is not valid: {what}; export the model again")
+
+def _model_faults(spec: ModelSpec) -> list[tuple[bool, str]]:
+    points = spec.alignment.template
+    inside = all(-0.5 <= value <= 1.5 for point in points for value in point)
+    return [
+        (not 0 < len(spec.name) <= _LONGEST_NAME, f"its name has {len(spec.name)} characters, not 1…{_LONGEST_NAME}"),
+        (not 16 <= spec.input_size <= 1024, f"input_size {spec.input_size} is outside 16…1024"),
+        (spec.colour != "RGB", f"colour {spec.colour[:20]!r} is not RGB"),
+        (len(points) != 5, f"the template has {len(points)} points, not 5"),
+        (not inside, "the template lies outside the crop"),
+        (
+            inside and len(points) == 5 and _area(points) < _SMALLEST_AREA,
+            "the template's points lie on one spot or one line",
+        ),
+        (spec.alignment.border != "replicate", f"border {spec.alignment.border[:20]!r} is not known"),
+    ]
+
+
+def _area(points: Sequence[tuple[float, float]]) -> float:
+    """The determinant of the points' covariance: 0 where they lie on a line, which no crop can be turned by."""
+    mean_x, mean_y = (sum(axis) / len(points) for axis in zip(*points))
+    xx = sum((x - mean_x) ** 2 for x, _ in points)
+    yy = sum((y - mean_y) ** 2 for _, y in points)
+    xy = sum((x - mean_x) * (y - mean_y) for x, y in points)
+    return float(xx * yy - xy * xy)
+
+
+def _head_faults(heads: tuple[HeadSpec, ...]) -> list[tuple[bool, str]]:
+    names = [head.name for head in heads]
+    kinds = {head.name: head.kind for head in default_heads()}
+    odd = [head for head in heads if kinds.get(head.name, head.kind) != head.kind]
+    classes = [head for head in heads if head.kind == "classification"]
+    counts = {head.name: len(head.labels) for head in default_heads()}
+    short = [head for head in classes if counts.get(head.name, len(head.labels)) != len(head.labels)]
+    return [
+        (not heads, "it has no heads"),
+        (len(set(names)) < len(names) or "" in names, "two heads have one name, or one has none"),
+        (any(head.kind not in _HEAD_KINDS for head in heads), f"a head's kind is none of {', '.join(_HEAD_KINDS)}"),
+        (bool(odd), f"the head `{odd[0].name if odd else ''}` is of another kind than edgeface's"),
+        (any(len(head.labels) < 2 for head in classes), "a class head lacks labels"),
+        (bool(short), f"the head `{short[0].name if short else ''}` has another number of labels than edgeface's"),
+        (any(len(set(head.labels)) < len(head.labels) for head in classes), "a class head has a label twice"),
+        (any(head.labels and head.kind == "regression" for head in heads), "a head of numbers has labels"),
+        (any(not 0 <= head.tolerance <= 100 for head in heads), "a head's tolerance is outside 0…100"),
+    ]
 
 
 @dataclass(frozen=True)
@@ -160,48 +186,64 @@ class DetectorSpec:
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+        return _json(self)
 
     @classmethod
     def from_json(cls, text: str, where: str = "spec") -> DetectorSpec:
         """Parse and validate; ``where`` names the file in messages. Raises ``SpecError``."""
-        raw = _load(text, where, "DetectorSpec")
-        try:
-            raw["strides"] = tuple(int(stride) for stride in raw["strides"])
-            raw["precision"] = _precision(raw.get("precision"))
-            return _build(cls, raw)
-        except (KeyError, TypeError, ValueError) as error:
-            what = f"{where}: its DetectorSpec is incomplete or malformed ({error})"
-            raise SpecError(f"{what}; export the detector again") from error
+        spec = _parsed(cls, text, where)
+        _refuse(where, cls, _detector_faults(spec))
+        return spec
 
 
-def _load(text: str, where: str, kind: str) -> dict[str, Any]:
-    """JSON object of a schema this edgeface can read."""
+def _detector_faults(spec: DetectorSpec) -> list[tuple[bool, str]]:
+    strides = spec.strides
+    usable = 0 < spec.multiple <= 1024 and all(0 < stride <= spec.multiple for stride in strides)
+    return [
+        (not 0 < len(spec.name) <= _LONGEST_NAME, f"its name has {len(spec.name)} characters, not 1…{_LONGEST_NAME}"),
+        (not 1 <= len(strides) <= 4, f"it has {len(strides)} strides, not 1…4"),
+        (not usable, f"multiple {spec.multiple} or a stride is outside 1…1024, or a stride above the multiple"),
+        (usable and any(spec.multiple % stride for stride in strides), f"a stride does not divide {spec.multiple}"),
+        (len(set(strides)) < len(strides), "a stride stands there twice"),
+        (not spec.multiple <= spec.longest_px <= 4096, f"longest_px {spec.longest_px} is outside {spec.multiple}…4096"),
+        (not 0 < spec.upscale <= 16, f"upscale {spec.upscale:g} is outside 0…16"),
+        (not 0 < spec.score_threshold <= 1, f"score_threshold {spec.score_threshold:g} is outside 0…1"),
+        (not 0 <= spec.nms_iou <= 1, f"nms_iou {spec.nms_iou:g} is outside 0…1"),
+    ]
+
+
+def _json(spec: ModelSpec | DetectorSpec) -> str:
+    """The spec as JSON; a metric that is not a number becomes null, since NaN is not JSON."""
+    return json.dumps(finite_json(dataclasses.asdict(spec)), ensure_ascii=False, allow_nan=False)
+
+
+def _parsed(kind: type[_Spec], text: str, where: str) -> _Spec:
+    """The spec in ``text``, its types checked; keys that a same-schema file of another edgeface adds are ignored."""
+    again = "export the detector again" if kind is DetectorSpec else "export the model again"
     try:
-        raw = json.loads(text)
-        version = int(raw["schema_version"])
-    except (ValueError, KeyError, TypeError) as error:
-        what = f"{where}: its {kind} is not a JSON object with a schema_version"
-        raise SpecError(f"{what}; export the model again") from error
+        raw = json_object(text)
+        version = raw["schema_version"]
+        if type(version) is not int or version < 1:
+            raise ValueError("it is not a whole number from 1")
+    except (ValueError, KeyError) as error:
+        what = f"{where}: its {kind.__name__} is not a JSON object with a schema_version"
+        raise SpecError(f"{what} ({error}); {again}") from None
     if version > SCHEMA_VERSION:
         raise SpecError(
-            f"{where}: its {kind} has schema {version}, this edgeface reads up to {SCHEMA_VERSION}; "
+            f"{where}: its {kind.__name__} has schema {version}, this edgeface reads up to {SCHEMA_VERSION}; "
             "upgrade with: pip install --upgrade edgeface"
         )
-    return dict(raw)
+    try:
+        return from_table(kind, raw, "the spec", SpecError, ignore_unknown=True)
+    except SpecError as error:
+        raise SpecError(f"{where}: its {kind.__name__} is incomplete or malformed ({error}); {again}") from None
 
 
-def _precision(raw: Mapping[str, Any] | None) -> PrecisionSpec | None:
-    """The optional part of a spec that files of the first edgeface lack."""
-    if raw is None:
-        return None
-    return _build(PrecisionSpec, {**raw, "keep_float": tuple(raw.get("keep_float", ()))})
-
-
-def _build(cls: type[_Spec], raw: dict[str, Any]) -> _Spec:
-    """Build ``cls`` from ``raw``, ignoring keys that a same-schema file of another edgeface may add."""
-    known = {item.name for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    return cls(**{key: value for key, value in raw.items() if key in known})
+def _refuse(where: str, kind: type, faults: Iterable[tuple[bool, str]]) -> None:
+    """Raise ``SpecError`` for the first of the faults that is one."""
+    for wrong, what in faults:
+        if wrong:
+            raise SpecError(f"{where}: its {kind.__name__} is not valid: {what}; export the model again")
 
 
 def default_heads() -> tuple[HeadSpec, ...]:

@@ -2,7 +2,7 @@
 
 An engine is bound to the machine it was built on, and a TensorRT engine's file holds executable code: one whose bytes
 are not those of its passport, or whose machine is another, is refused with the field, both values and the command
-that builds it again.
+that builds it again. A passport proves that an engine is whole, not who built it: for that, ``spec.signature``.
 """
 
 from __future__ import annotations
@@ -10,14 +10,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from edgeface.common import machine
 from edgeface.common.files import atomic_path, sha256_file
+from edgeface.common.json_text import json_object
+from edgeface.common.toml_file import from_table
 from edgeface.errors import ArtifactError
 from edgeface.spec.metadata import passport_path
+from edgeface.spec.signature import check_signature, sign
 
 SCHEMA_VERSION = 1
 """Raised whenever an older edgeface would misread a newer passport."""
@@ -53,34 +58,48 @@ class Passport:
     schema_version: int = SCHEMA_VERSION
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the JSON file, whole or not at all. Raises ``SinkError``."""
+        """Write the JSON file, whole or not at all, and sign it where there is a key. Raises ``SinkError``."""
         with atomic_path(path) as temporary:
             text = json.dumps(dataclasses.asdict(self), ensure_ascii=False, allow_nan=False, indent=2)
             temporary.write_text(text + "\n", encoding="utf-8")
+        sign(path)
+
+    @property
+    def rebuild(self) -> str:
+        """``command`` where it is one of ``edgeface build-engine``; a passport that others wrote could name any."""
+        plain = re.fullmatch(r"edgeface build-engine [\w ./=:,@+'~-]*", self.command) and self.command.isprintable()
+        return self.command if plain else "edgeface build-engine"
 
 
 def load_passport(engine: str | os.PathLike[str]) -> Passport | None:
     """The passport beside ``engine``; ``None`` where there is none. Raises ``ArtifactError`` for a malformed one."""
     where = passport_path(engine)
     try:
-        raw = json.loads(where.read_text(encoding="utf-8"))
-        version = int(raw["schema_version"])
+        text = Path(where).read_bytes()
+        raw = json_object(text)
+        version = raw["schema_version"]
+        if type(version) is not int or version < 1:
+            raise ValueError("it is not a whole number from 1")
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ArtifactError(f"cannot read passport `{where}`: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"`{where}` is no passport: expected a JSON object with a schema_version") from error
+    except (ValueError, KeyError) as error:
+        raise ArtifactError(
+            f"`{where}` is no passport: expected a JSON object with a schema_version ({error})"
+        ) from error
+    check_signature(where, text)
     if version > SCHEMA_VERSION:
         raise ArtifactError(
             f"passport `{where}` has schema {version}, this edgeface reads up to {SCHEMA_VERSION}; "
             "upgrade with: pip install --upgrade edgeface"
         )
-    known = {item.name for item in dataclasses.fields(Passport)}
     try:
-        return Passport(**{name: value for name, value in raw.items() if name in known})
-    except TypeError as error:
-        raise ArtifactError(f"passport `{where}` is incomplete ({error}), build the engine again") from error
+        return from_table(Passport, raw, "the passport", ArtifactError, ignore_unknown=True)
+    except ArtifactError as error:
+        raise ArtifactError(
+            f"passport `{where}` is incomplete or malformed ({error}); build the engine again"
+        ) from None
 
 
 def check_bytes(engine: str | os.PathLike[str]) -> Passport:
@@ -98,7 +117,7 @@ def check_bytes(engine: str | os.PathLike[str]) -> Passport:
     if found != passport.engine_sha256:
         raise ArtifactError(
             f"engine `{engine}` is not the one of its passport: sha256 expected {passport.engine_sha256[:16]}…, "
-            f"found {found[:16]}…; build it again: {passport.command}"
+            f"found {found[:16]}…; build it again: {passport.rebuild}"
         )
     return passport
 
@@ -112,7 +131,7 @@ def check_passport(engine: str | os.PathLike[str], here: Mapping[str, str] | Non
     for name, built, now in differences(passport, cpu_identity() if here is None else here):
         raise ArtifactError(
             f"engine `{engine}` was built for another machine: {name} is {built} in its passport, {now} here; "
-            f"build it again: {passport.command}"
+            f"build it again: {passport.rebuild}"
         )
     return passport
 

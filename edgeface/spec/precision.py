@@ -7,12 +7,12 @@ were 1.2 years worse. Unsigned activations against weights of seven bits (255 * 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeface.common import machine
+from edgeface.common.json_text import json_object
 from edgeface.errors import ConfigError
 from edgeface.spec.model import DETECTOR_KEY, MODEL_KEY, DetectorSpec, ModelSpec, PrecisionSpec
 
@@ -101,8 +101,8 @@ def precision_in(metadata: Mapping[str, str]) -> PrecisionSpec | None:
     for key, kind in ((MODEL_KEY, ModelSpec), (DETECTOR_KEY, DetectorSpec)):
         if key in metadata and '"precision"' in metadata[key]:
             try:
-                raw = json.loads(metadata[key]).get("precision")
-            except (ValueError, AttributeError):
+                raw = json_object(metadata[key]).get("precision")
+            except ValueError:
                 return None  # anyone who needs the spec will say what is wrong with it
             return kind.from_json(metadata[key]).precision if raw else None
     return None

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeface.common.addresses import public_name
 from edgeface.errors import ConfigError, SinkError
 from edgeface.imaging.image_io import read_image
 from edgeface.inference.result import FrameResult
@@ -247,7 +248,7 @@ def run_privately(uri: str) -> None:
     with BoundedSink(open_guarded(uri, options), depth=1000, policy="drop_oldest") as sink:
         for second in range(31):
             people = list(range(70_001, 70_013)) if second < 20 else [70_050]
-            sink.append(crowd(people, float(second), source="rtsp://user:pw@cam/1?key=x"))
+            sink.append(crowd(people, float(second), source=public_name("rtsp://user:pw@cam/1?key=x")))
 
 
 def assert_private(traffic: bytes) -> None:
@@ -261,7 +262,7 @@ def test_captured_traffic_of_a_webhook_holds_no_pixels_and_no_ids() -> None:
         run_privately(f"webhook:http://127.0.0.1:{tap.port}/hook")
         tap.close()
     assert [body["people"] for body in server.bodies] == [12, 12, None, None]
-    assert server.bodies[0]["source"] == "rtsp://cam/1"
+    assert server.bodies[0]["source"] == "rtsp://cam/1/…"
     assert_private(tap.bytes)
 
 

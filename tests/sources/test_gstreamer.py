@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edgeface.errors import ConfigError, MissingDependencyError
 from edgeface.sources.base import SourceOptions
+from edgeface.sources.gstreamer import _made
 from edgeface.sources.open import open_source
 
 OPTIONS = SourceOptions(stall_s=5, give_up_s=2, backoff_s=(0.05, 0.1))
@@ -70,3 +73,17 @@ def test_without_gstreamer_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "gi", None)
     with pytest.raises(MissingDependencyError, match="needs GStreamer with its Python bindings .*: apt install"):
         open_source("gst:videotestsrc")
+
+
+def test_a_pipeline_that_cannot_be_made_tells_no_password() -> None:
+    pipeline = "rtspsrc location=rtsp://me:hunter2@camera user-pw=tr0ub4dor ! nothing"
+
+    def parse_launch(text: str) -> None:
+        raise RuntimeError(f'could not set property "location" to "rtsp://me:hunter2@camera" (tr0ub4dor) in {text}')
+
+    with pytest.raises(
+        ConfigError, match=r"cannot make the pipeline `gst:rtspsrc …`: could not set property"
+    ) as caught:
+        _made(SimpleNamespace(parse_launch=parse_launch), pipeline)
+    told = "".join(traceback.format_exception(caught.value)).partition("ConfigError")[2]
+    assert "hunter2" not in told and "tr0ub4dor" not in told

@@ -13,7 +13,7 @@ from edgeface.errors import ConfigError, ImageError, SourceError
 from edgeface.sources.base import SourceOptions
 from edgeface.sources.file import ImageSource, _growing
 from edgeface.sources.open import open_source, open_sources
-from edgeface.sources.source_uri import is_local, public_name
+from edgeface.sources.source_uri import is_local
 from tests.fixtures import picture, write_picture
 from tests.pipeline.clips import moving, quarters, write_clip
 
@@ -190,20 +190,6 @@ def test_an_unknown_kind_names_the_known_ones() -> None:
         open_source("camera")
 
 
-@pytest.mark.parametrize(
-    ("uri", "name"),
-    [
-        ("rtsp://me:secret@camera:554/a?x=1", "rtsp://camera:554/a?x=1"),
-        ("http://camera/a?token=abc&size=3&password=p", "http://camera/a?token=***&size=3&password=***"),
-        ("http://me@[::1]:80/a", "http://[::1]:80/a"),
-        ("clip.mp4", "clip.mp4"),
-        ("synthetic:?seed=1", "synthetic:?seed=1"),
-    ],
-)
-def test_names_show_no_secrets(uri: str, name: str) -> None:
-    assert public_name(uri) == name
-
-
 def test_what_is_a_place_on_a_disk() -> None:
     assert [is_local(uri) for uri in ("a.mp4", "a/b", "C:\\a.mp4", "rtsp://a", "0", "csi:1")] == [True] * 3 + [
         False
@@ -222,3 +208,17 @@ def test_what_is_a_place_on_a_disk() -> None:
 def test_settings_of_live_sources_are_checked(settings: dict[str, object], what: str) -> None:
     with pytest.raises(ConfigError, match=what):
         SourceOptions(**settings)
+
+
+def test_sources_that_differ_in_what_is_not_shown_have_names_of_their_own() -> None:
+    uris = ["rtsp://u:p@cam/a?channel=1", "rtsp://u:p@cam/a?channel=2", "rtsp://cam/b", "rtsp://cam/c"]
+    sources = open_sources([*uris, "synthetic:?frames=1&seed=1#name=door", "synthetic:?frames=1&seed=2"])
+    assert [source.name for source in sources] == [
+        "rtsp://cam/…?channel=1",
+        "rtsp://cam/…?channel=2",
+        "rtsp://cam/…#1",
+        "rtsp://cam/…#2",
+        "door",
+        "synthetic:?frames=1&seed=2",
+    ]
+    assert [frame.source for source in sources[4:] for frame in source] == ["door", "synthetic:?frames=1&seed=2"]

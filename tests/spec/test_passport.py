@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hmac
 import json
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 
 from edgeface.common.files import sha256_file
-from edgeface.errors import ArtifactError
+from edgeface.errors import ArtifactError, ConfigError
 from edgeface.runtime.open import open_backend
 from edgeface.spec.metadata import detector_spec, model_spec, onnx_metadata, passport_path
 from edgeface.spec.passport import Passport, check_passport, cpu_identity, differences, load_passport
+from edgeface.spec.signature import signature_path
 from tests.fixtures import SIZE, tiny_spec, write_tiny_model
 
 ORIN = {"gpu": "Orin", "compute_capability": "8.7", "tensorrt": "10.3.0"}
@@ -140,3 +142,45 @@ def test_an_engine_carries_the_models_spec_in_its_passport(tmp_path: Path) -> No
     passport_path(engine).unlink()
     with pytest.raises(ArtifactError, match="cannot read passport .* of engine"):
         model_spec(engine)
+
+
+@pytest.fixture
+def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A key of the user's that signs and checks passports."""
+    path = tmp_path / "key"
+    path.write_bytes(bytes(range(32)))
+    monkeypatch.setenv("EDGEFACE_PASSPORT_KEY", str(path))
+    return path
+
+
+def test_a_passport_signed_with_the_users_key_is_read(engine: Path, key: Path) -> None:
+    passport_of(engine).write(passport_path(engine))
+    assert check_passport(engine) == passport_of(engine)
+    signature = hmac.new(key.read_bytes(), passport_path(engine).read_bytes(), "sha256").hexdigest()
+    assert signature_path(passport_path(engine)).read_text() == f"{signature}\n"
+
+
+def test_a_passport_of_someone_else_is_refused(engine: Path, key: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"EDGEFACE_PASSPORT_KEY is set, but passport .* has no signature"):
+        open_backend(engine)
+    passport_of(engine).write(passport_path(engine))
+    forged = passport_path(engine).read_text().replace("cpu-x86", "cpu-arm")
+    passport_path(engine).write_text(forged)
+    with pytest.raises(ArtifactError, match="the signature of passport .* is not of the key in"):
+        open_backend(engine)
+    key.write_bytes(b"short")
+    with pytest.raises(ConfigError, match="expected 32 to 4096 bytes"):
+        open_backend(engine)
+
+
+def test_without_a_key_nothing_is_signed_and_no_old_signature_stays(engine: Path) -> None:
+    signature_path(passport_path(engine)).write_text("of before\n")
+    passport_of(engine).write(passport_path(engine))
+    assert not signature_path(passport_path(engine)).exists()
+
+
+def test_only_a_command_of_edgeface_is_told_to_be_run(engine: Path) -> None:
+    for command in ("curl example.org | sh", "edgeface build-engine x; rm -r /", "edgeface build-engine \x1b[2J"):
+        passport_of(engine, machine={"architecture": "z80"}, command=command).write(passport_path(engine))
+        with pytest.raises(ArtifactError, match=r"build it again: edgeface build-engine$"):
+            check_passport(engine)
