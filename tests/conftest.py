@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,16 @@ def pytest_runtest_makereport() -> Generator[None, Any, Any]:
 def pytest_make_collect_report() -> Generator[None, Any, Any]:
     """Whole files skip where they are read (``pytest.importorskip``)."""
     return _failed_if_forbidden((yield))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What was skipped and why, one line a reason: what a machine lacks is seen at a glance."""
+    reasons = Counter(
+        str(report.longrepr[2]).removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", ())
+        if isinstance(report.longrepr, tuple)
+    )
+    if reasons:
+        terminalreporter.section("skipped, by reason")
+        for reason, count in reasons.most_common():
+            terminalreporter.write_line(f"{count:4} {reason}")

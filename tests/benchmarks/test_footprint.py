@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from benchmarks.resources import footprint, footprint_install
 from benchmarks.resources.footprint import Start
 from benchmarks.resources.footprint_install import HERE, added, sizes_of
 from edgeface.errors import BackendError, ConfigError
+from tests.conftest import ROOT
 
 
 def test_sizes_are_those_of_the_files() -> None:
@@ -92,3 +94,13 @@ def test_a_short_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     )
     assert all(0 < row["min_s"] <= row["median_s"] <= row["max_s"] for row in by_name.values())
     assert footprint.tables(results)["footprint"] in capsys.readouterr().out
+
+
+def test_the_saved_core_is_what_pyproject_names_and_within_its_limits() -> None:
+    saved = json.loads((ROOT / "benchmarks" / "results" / "footprint.json").read_text(encoding="utf-8"))
+    core = saved["install"]["core"]
+    (listed,) = re.findall(r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text("utf-8"), re.M | re.S)
+    named = set(re.findall(r'^  "([\w-]+)[^;]*?",$', listed, re.MULTILINE))
+    assert len(named) >= 6 and named <= set(core) and "scipy" not in core
+    assert sum(core.values()) <= 460e6
+    assert {row["name"]: row["median_s"] for row in saved["starts"]}["import edgeface"] < 0.15
