@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <string>
 
 #include "edgeface/analyzer.h"
 #include "edgeface/error.h"
@@ -15,6 +16,15 @@ namespace {
 
 constexpr int kFailed = 1, kUsage = 2, kInterrupted = 130;
 volatile std::sig_atomic_t interrupted = 0;
+
+// A message for a terminal: control characters, which names in models and passports may hold, are left out.
+void report(const std::string& what) {
+    std::string plain;
+    for (const char letter : what) {
+        if (static_cast<unsigned char>(letter) >= 0x20 && letter != 0x7f) plain.push_back(letter);
+    }
+    std::fprintf(stderr, "error: %s\n", plain.c_str());
+}
 
 void on_interrupt(int) { interrupted = 1; }
 
@@ -67,7 +77,7 @@ int demonstrate(const demo::Settings& settings) {
     if (interrupted) return kInterrupted;
     const bool to_the_end = !settings.max_frames || done.frames < *settings.max_frames;
     const std::string problem = to_the_end ? source.problem() : "";
-    if (!problem.empty()) std::fprintf(stderr, "error: %s\n", problem.c_str());
+    if (!problem.empty()) report(problem);
     return problem.empty() ? 0 : kFailed;
 }
 
@@ -81,10 +91,10 @@ int main(int argument_count, char** arguments) {
         if (settings.version) return std::printf("%s\n", edgeface_version()) < 0;
         return demonstrate(settings);
     } catch (const demo::UsageError& error) {
-        std::fprintf(stderr, "error: %s\n", error.what());
+        report(error.what());
         return kUsage;
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "error: %s\n", error.what());
+        report(error.what());
         return kFailed;
     }
 }

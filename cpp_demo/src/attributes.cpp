@@ -1,6 +1,7 @@
 #include "attributes.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "edgeface/error.h"
@@ -9,6 +10,7 @@ namespace edgeface {
 namespace {
 
 constexpr std::size_t kBatch = 32;
+constexpr float kRounding = 5e-3f;  // probabilities of a half-precision graph may be off by so much
 
 const std::vector<std::string> kKnown{"age", "age_std", "gender", "race"};
 
@@ -19,6 +21,19 @@ void check_shape(const HeadSpec& head, const Tensor& answer, std::size_t count, 
     if (!fits) {
         throw Error(EDGEFACE_BAD_MODEL,
                     "the output `" + head.name + "` of `" + model + "` does not fit its spec; export the model again");
+    }
+}
+
+void check_values(const HeadSpec& head, const Tensor& answer, std::size_t count, const std::string& model) {
+    const bool chances = !head.labels.empty();
+    const std::size_t size = count * std::max<std::size_t>(1, head.labels.size());
+    const bool fits = std::all_of(answer.data, answer.data + size, [&](float value) {
+        return std::isfinite(value) && (!chances || (value >= -kRounding && value <= 1.0f + kRounding));
+    });
+    if (!fits) {
+        throw Error(EDGEFACE_BAD_MODEL, "the output `" + head.name + "` of `" + model + "` holds " +
+                                            (chances ? "what is no probability" : "what is not a finite number") +
+                                            "; export the model again");
     }
 }
 
@@ -72,6 +87,7 @@ void take_answers(const ModelSpec& spec, const std::vector<Tensor>& answers, std
     for (std::size_t k = 0; k < heads.size(); ++k) {
         const HeadSpec& head = spec.head(heads[k]);
         check_shape(head, answers[k], count, spec.name);
+        check_values(head, answers[k], count, spec.name);
         if (head.name == "age") take_number(answers[k], count, faces, &Face::age);
         if (head.name == "age_std") take_number(answers[k], count, faces, &Face::age_std);
         if (head.name == "gender") take_class(head, answers[k], count, faces, &Face::gender, &Face::gender_confidence);

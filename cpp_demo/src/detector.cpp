@@ -1,6 +1,7 @@
 #include "edgeface/detector.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -24,6 +25,12 @@ void check_maps(const std::vector<Tensor>& maps, std::int64_t anchors) {
         if (maps[k].shape != expected[k]) {
             throw Error(EDGEFACE_BAD_MODEL, "the detector's outputs do not fit its spec: expected " +
                                                 std::to_string(anchors) + " anchors; export the detector again");
+        }
+        std::int64_t size = 1;
+        for (const std::int64_t side : expected[k]) size *= side;
+        if (!std::all_of(maps[k].data, maps[k].data + size, [](float value) { return std::isfinite(value); })) {
+            throw Error(EDGEFACE_BAD_MODEL,
+                        "the detector's outputs hold what is not a finite number; export the detector again");
         }
     }
 }

@@ -2,6 +2,8 @@
 #include "check.h"
 #include "edgeface/artifact.h"
 #include "edgeface/engine.h"
+#include "edgeface/error.h"
+#include "edgeface/spec.h"
 #include "fixtures.h"
 
 namespace {
@@ -91,6 +93,84 @@ TEST(specs_that_cannot_be_read) {
     CHECK_EQUAL(edgeface_analyze(analyzer, picture.pixels.data(), 128, 96, 384, EDGEFACE_RGB), EDGEFACE_BAD_MODEL);
     CHECK(contains(edgeface_last_error(), "the detector's outputs do not fit its spec"));
     edgeface_destroy(analyzer);
+}
+
+TEST(specs_with_values_that_no_detector_has) {
+    const std::string path = scratch("values.onnx"), whole = read_file(tiny("detector.onnx"));
+    const auto said = [&](const std::string& from, const std::string& to) {
+        write_file(path, replaced(whole, from, to));
+        return refused_detector(path);
+    };
+    CHECK(contains(said("\"multiple\": 32", "\"multiple\":  0"), "its DetectorSpec is not valid: its multiple"));
+    CHECK(contains(said("\"upscale\": 1.0", "\"upscale\": 1e9"), "its upscale is outside 0…16"));
+    CHECK(contains(said("\"nms_iou\": 0.3", "\"nms_iou\": 9.3"), "its nms_iou is outside 0…1"));
+    CHECK(contains(said("\"longest_px\": 128", "\"longest_px\": 1.5"), "`longest_px`: expected a whole number"));
+    CHECK(contains(said("\"upscale\": 1.0", "\"upscale\": NaN"), "is not a JSON object with a schema_version"));
+}
+
+TEST(specs_given_as_text) {
+    const auto detector = [](const std::string& text) -> std::string {
+        try {
+            edgeface::detector_spec({{"edgeface.detector", text}}, "d");
+            return "fits";
+        } catch (const edgeface::Error& error) {
+            return error.what();
+        }
+    };
+    const std::string head = "{\"schema_version\": 1, \"name\": \"d\", \"strides\": [8], ";
+    CHECK_EQUAL(detector(head + "\"multiple\": 32}"), "fits");
+    const std::string largest = "\"multiple\": 2147483647, \"longest_px\": 2147483647}";
+    CHECK(contains(detector(head + largest), "its multiple is outside"));
+    CHECK(contains(detector(head + "\"longest_px\": 1099511627776}"), "its longest_px is outside"));
+    CHECK(contains(detector("{\"schema_version\": 1099511627776}"), "has schema 1099511627776"));
+    CHECK(contains(detector("{\"schema_version\": 18446744073709551615}"), "has schema 18446744073709551615"));
+    CHECK(contains(detector("{\"schema_version\": -1}"), "is not a JSON object with a schema_version"));
+    CHECK(contains(detector(std::string(100'000, '[')), "is not a JSON object with a schema_version"));
+    const auto model = [](const std::string& points, const std::string& heads) -> std::string {
+        try {
+            edgeface::model_spec({{"edgeface.spec", "{\"schema_version\": 1, \"name\": \"m\", \"input_size\": 48, "
+                                                    "\"alignment\": {\"template\": [" +
+                                                        points + "]}, \"heads\": [" + heads + "]}"}},
+                                 "m");
+            return "fits";
+        } catch (const edgeface::Error& error) {
+            return error.what();
+        }
+    };
+    const std::string points = "[0.3, 0.3], [0.7, 0.3], [0.5, 0.5], [0.35, 0.7], [0.65, 0.7]";
+    const std::string age = "{\"name\": \"age\", \"kind\": \"regression\", \"labels\": []}";
+    const std::string race = "{\"name\": \"race\", \"kind\": \"classification\", \"labels\": [\"a\", \"b\"]}";
+    CHECK_EQUAL(model(points, age), "fits");
+    const std::string centre = "[0.5, 0.5]", spot = centre + "," + centre + "," + centre + "," + centre + "," + centre;
+    CHECK(contains(model(spot, age), "on one spot or one line"));
+    CHECK(contains(model("[0, 0], [1, 1], [0.5, 0.5], [0, 0], [1, 1]", age), "on one spot or one line"));
+    CHECK(contains(model("[1e9, 0], [1, 1], [0.5, 0.5], [0, 0], [1, 1]", age), "lies outside the crop"));
+    CHECK(contains(model(points, race), "`race` has another number of labels"));
+    CHECK(contains(model(points, age + ", " + age), "two heads have one name"));
+}
+
+TEST(passports_signed_with_a_key) {
+    const std::string engine = scratch("signed.engine"), key = scratch("key");
+    write_file(engine, "plan");
+    write_file(key, std::string(32, 'k'));
+    write_passport(engine, "\"gpu\": \"Orin\"");
+    setenv("EDGEFACE_PASSPORT_KEY", key.c_str(), 1);
+    const auto check = [&]() -> std::string {
+        try {
+            edgeface::check_passport(engine, {{"gpu", "Orin"}});
+            return "fits";
+        } catch (const std::exception& error) {
+            return error.what();
+        }
+    };
+    CHECK(contains(check(), "cannot read the signature"));
+    write_file(engine + ".passport.json.hmac", std::string(64, '0') + "\n");
+    CHECK(contains(check(), "is not of the key in $EDGEFACE_PASSPORT_KEY"));
+    // Python's hmac.new(b"k" * 32, b"{\"schema_version\": 1}", "sha256")
+    write_file(engine + ".passport.json", "{\"schema_version\": 1}");
+    write_file(engine + ".passport.json.hmac", "77e5d157196d478482cecf6b7e1ede2b53f04a7b08f2f02f9b511fe1b548549a\n");
+    CHECK(contains(check(), "is incomplete, build the engine again"));
+    unsetenv("EDGEFACE_PASSPORT_KEY");
 }
 
 TEST(engines_without_passport_or_of_another_machine) {

@@ -43,7 +43,8 @@ class AttributeEstimator:
     ``model`` is an ONNX file with a ``ModelSpec`` inside (``None``: the shipped network; ``"fairface"``: the shipped
     one trained on FairFace alone). A ready ``backend`` takes its place in tests and needs its ``spec``. ``threads`` and
     ``runtime`` as in ``open_backend`` (``None``: the one that ``EDGEFACE_RUNTIME`` names); ``batch`` faces are run at a
-    time. A network need not have every head: what its spec does not name is NaN in all ``Attributes``.
+    time. ``check_values`` refuses NaN and what is no probability; a comparison, which counts them, does without. A
+    network need not have every head: what its spec does not name is NaN in all ``Attributes``.
 
     Raises ``SpecError`` where the file has no usable spec or lacks an output the spec promises, ``ArtifactError``
     where it is missing or damaged.
@@ -57,6 +58,7 @@ class AttributeEstimator:
         batch: int = 32,
         spec: ModelSpec | None = None,
         runtime: str | None = None,
+        check_values: bool = True,
     ) -> None:
         if batch < 1:
             raise ConfigError(f"batch: expected 1 or more, found {batch}")
@@ -68,6 +70,7 @@ class AttributeEstimator:
         if spec is None:
             raise ConfigError("a backend of your own needs its ModelSpec: pass spec=")
         self.spec, self.backend, self.batch = spec, backend, batch
+        self._check_values = check_values
         self._heads = _heads_of(spec, backend, where)
         self._input = backend.inputs[0].name
 
@@ -101,7 +104,7 @@ class AttributeEstimator:
         head = self.spec.head(name)
         starts = range(0, count, self.batch)
         parts = [
-            checked_head(head, answer[name], min(self.batch, count - start), self.spec.name)
+            checked_head(head, answer[name], min(self.batch, count - start), self.spec.name, self._check_values)
             for start, answer in zip(starts, answers)
         ]
         return np.concatenate(parts)

@@ -15,17 +15,17 @@ _ROUNDING = 5e-3
 """Probabilities of a half-precision graph may be off by so much."""
 
 
-def checked_head(head: HeadSpec, answer: NDArray[Any], count: int, model: str) -> NDArray[Any]:
+def checked_head(head: HeadSpec, answer: NDArray[Any], count: int, model: str, values: bool = True) -> NDArray[Any]:
     """The output of a head for ``count`` faces: ``[N]``, or ``[N, labels]`` with probabilities.
 
-    Raises ``ArtifactError`` for another shape, for NaN and infinity, and for probabilities outside 0…1.
+    Raises ``ArtifactError`` for another shape and, with ``values``, for NaN, infinity and probabilities outside 0…1.
     """
     wanted = (count, len(head.labels)) if head.kind == "classification" else (count,)
     if answer.shape != wanted:
         fault = f"expected {list(wanted)}, found {list(answer.shape)}"
-    elif not np.isfinite(answer).all():
+    elif values and not np.isfinite(answer).all():
         fault = "it holds what is not a finite number"
-    elif head.kind == "classification" and not (-_ROUNDING <= answer.min() <= answer.max() <= 1 + _ROUNDING):
+    elif values and head.kind == "classification" and not (-_ROUNDING <= answer.min() <= answer.max() <= 1 + _ROUNDING):
         fault = f"expected probabilities from 0 to 1, found {answer.min():g} to {answer.max():g}"
     else:
         return answer

@@ -43,7 +43,7 @@ def answers_of(path: PathLike, crops: NDArray[np.uint8], batch: int = 64, thread
     """What the artefact says of crops uint8 ``[N, S, S, 3]``; by float simulation where ``is_simulated``."""
     spec = model_spec(path)
     backend = open_backend(path, threads, simulate=needs_simulation(spec))
-    with AttributeEstimator(backend=backend, spec=spec, batch=batch) as estimator:
+    with AttributeEstimator(backend=backend, spec=spec, batch=batch, check_values=False) as estimator:
         return estimator.from_crops(crops)
 
 

@@ -129,7 +129,7 @@ def _model_faults(spec: ModelSpec) -> list[tuple[bool, str]]:
         (not inside, "the template lies outside the crop"),
         (
             inside and len(points) == 5 and _area(points) < _SMALLEST_AREA,
-            "the template's points lie on one spot or one line",
+            "the template lies on one spot or one line",
         ),
         (spec.alignment.border != "replicate", f"border {spec.alignment.border[:20]!r} is not known"),
     ]
@@ -227,7 +227,7 @@ def _parsed(kind: type[_Spec], text: str, where: str) -> _Spec:
             raise ValueError("it is not a whole number from 1")
     except (ValueError, KeyError) as error:
         what = f"{where}: its {kind.__name__} is not a JSON object with a schema_version"
-        raise SpecError(f"{what} ({error}); {again}") from None
+        raise SpecError(f"{what}; {again}") from error
     if version > SCHEMA_VERSION:
         raise SpecError(
             f"{where}: its {kind.__name__} has schema {version}, this edgeface reads up to {SCHEMA_VERSION}; "

@@ -119,7 +119,10 @@ def newer_spec() -> str:
             "its ModelSpec has schema 2, this edgeface reads up to 1; upgrade with: pip install --upgrade edgeface",
         ),
         ("{", "its ModelSpec is not a JSON object with a schema_version; export the model again"),
-        ('{"schema_version": 1}', "its ModelSpec is incomplete or malformed ('alignment'); export the model again"),
+        (
+            '{"schema_version": 1}',
+            "its ModelSpec is incomplete or malformed (the spec: the key `name` is missing); export the model again",
+        ),
     ],
     ids=["absent", "newer", "corrupt", "incomplete"],
 )

@@ -208,7 +208,7 @@ def test_an_output_that_the_spec_does_not_allow_is_named(name: str, answer: np.n
     [
         ({"heads": (HeadSpec("race", "classification", ("a", "b")),)}, "`race` has another number of labels"),
         ({"heads": (HeadSpec("age", "classification", ("a", "b")),)}, "`age` is of another kind"),
-        ({"alignment": AlignmentSpec(((0.5, 0.5),) * 5)}, "lie on one spot or one line"),
+        ({"alignment": AlignmentSpec(((0.5, 0.5),) * 5)}, "lies on one spot or one line"),
         ({"heads": default_heads()[:1] * 2}, "two heads have one name"),
     ],
 )
