@@ -1,4 +1,4 @@
-"""Command line: ``python -m trainer.detector fit|export|evaluate|tune [RECIPE.toml] [--set key=value] [--resume]``."""
+"""Command line: ``python -m trainer.detector label|fit|tune|export|evaluate [RECIPE.toml] [--set key=value]``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from edgeface.errors import EdgefaceError
 from trainer.detector.config import Recipe, load_recipe
 
 EXAMPLES = """examples:
+  python -m trainer.detector label trainer/detector/photos.toml          label the recipe's photographs, once
   python -m trainer.detector fit trainer/detector/recipe.toml            train
   python -m trainer.detector fit trainer/detector/recipe.toml --resume   go on where the last checkpoint left it
   python -m trainer.detector tune trainer/detector/recipe.toml           sizes and thresholds on validation images
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=("fit", "tune", "export", "evaluate"))
+    parser.add_argument("command", choices=("label", "fit", "tune", "export", "evaluate"))
     parser.add_argument("recipe", nargs="?", help="TOML file; without it the defaults")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
     parser.add_argument("--resume", action="store_true", help="fit: go on from the last checkpoint")
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "fit":
             _fit(recipe, options.resume)
         else:
-            {"tune": _tune, "export": _export, "evaluate": _evaluate}[options.command](recipe)
+            {"label": _label, "tune": _tune, "export": _export, "evaluate": _evaluate}[options.command](recipe)
     except EdgefaceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -48,6 +49,22 @@ def _fit(recipe: Recipe, resume: bool) -> None:
     from trainer.detector.fit import fit
 
     print(f"wrote {fit(recipe, resume)}", file=sys.stderr)
+
+
+def _label(recipe: Recipe) -> None:
+    """Write each collection's labels beside its zip file; collections that have them are left alone."""
+    from edgeface.common.console import progress
+    from trainer.detector.photos.labels import label, labels_path
+    from trainer.detector.teacher import Teacher
+    from trainer.detector.training_images import TEACHER_FILE
+
+    teacher = Teacher(Path(recipe.shared) / TEACHER_FILE)
+    for collection in recipe.photographs:
+        if labels_path(collection).is_file():
+            print(f"kept {labels_path(collection)}", file=sys.stderr)
+            continue
+        with progress(f"labelling {Path(collection.path).name}") as report:
+            print(f"wrote {label(collection, teacher, report)}", file=sys.stderr)
 
 
 def _export(recipe: Recipe) -> None:

@@ -10,6 +10,28 @@ from trainer import config_file as recipe
 
 
 @dataclass(frozen=True)
+class Collection:
+    """Photographs of one origin in a zip file, and what is known about them."""
+
+    path: str
+    share: float = 1.0  # how often a crop comes from it, beside the others' shares
+    labels: str = ""  # the file that `label` writes and `fit` reads; empty: NAME.labels.npz beside the zip file
+    boxes: str = ""  # JSON: file name to boxes [x1, y1, x2, y2, ...] drawn by people; only these photographs are used
+    boxes_longest_px: int = 0  # the longest side of the images that `boxes` are drawn on, 0: these
+    no_face: str = ""  # JSON: file name to places that look like a face and are none
+    empty_prefix: str = ""  # names that begin so show nobody
+    fold_by: str = ""  # "name", "date" or "scene", see `photos.labels.trained_on`; empty: all are trained on
+    folds: tuple[int, ...] = (3, 4, 5, 6, 7, 8, 9)
+    leave_out: tuple[str, ...] = ()  # names without ending, for near-duplicates of test photographs
+
+    def __post_init__(self) -> None:
+        recipe.problems([
+            (self.share < 0, "share", self.share, "0 or more"),
+            (self.fold_by not in ("", "name", "date", "scene"), "fold_by", self.fold_by, "name, date or scene"),
+        ])  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Every setting of a training run. Lengths are pixels, paths are relative to the working directory."""
 
@@ -26,6 +48,12 @@ class Recipe:
     widths: tuple[int, ...] = (16, 32, 48, 64)  # channels at strides 4, 8, 16, 32
     blocks: tuple[int, ...] = (1, 3, 2, 1)  # 3x3 convolutions behind each stride's first one
     neck: int = 64
+    folded: bool = False  # no batch normalisation: for going on from weights in which it is folded
+    start_blocks: tuple[int, ...] = (1, 3, 2, 1)  # the blocks that `start` holds; deeper ones start anew
+    # real photographs, see trainer/detector/photos; empty: composed images
+    photographs: tuple[Collection, ...] = ()
+    upright_fraction: float = 0.5  # of the crops; the others are turned by any angle
+    hard_fraction: float = 0.3  # of the crops, from photographs without people
     # the loss
     box_weight: float = 2.0
     landmark_weight: float = 4.0
@@ -33,6 +61,7 @@ class Recipe:
     # a second run
     init: str = ""  # a checkpoint whose averaged weights this run starts from
     frozen_stages: int = 0  # the stem and this many stages keep their weights, which saves half of a step's time
+    start: str = ""  # an ONNX file of this project whose weights this run starts from
     # the optimisation
     steps: int = 10500
     batch: int = 16

@@ -11,10 +11,13 @@ from trainer.detector.config import Recipe
 from trainer.detector.network import STRIDES
 
 
-def quality_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Sum of |sigmoid - target|^2 x cross-entropy, targets in 0...1 (Li et al., "Generalized Focal Loss", 2020)."""
+def quality_focal_loss(logits: Tensor, target: Tensor, care: Tensor) -> Tensor:
+    """Sum of |sigmoid - target|^2 x cross-entropy, targets in 0...1 (Li et al., "Generalized Focal Loss", 2020).
+
+    ``care`` weighs every cell; 0 where nothing is to be learnt.
+    """
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return ((logits.sigmoid() - target).detach().square() * entropy).sum()
+    return ((logits.sigmoid() - target).detach().square() * entropy * care).sum()
 
 
 def eiou_loss(box: Tensor, target: Tensor) -> Tensor:
@@ -52,7 +55,7 @@ def detector_loss(
     error = F.smooth_l1_loss(marks / size, goal_marks / size, beta=0.005, reduction="none").sum(dim=1)
     sharp = (size[:, 0] / recipe.sharp_px).clamp(max=1.0)  # a tiny face's landmarks are mostly guesswork
     losses = {
-        "score": quality_focal_loss(logits, target["scores"]) / votes,
+        "score": quality_focal_loss(logits, target["scores"], target["care"]) / votes,
         "box": (eiou_loss(box, goal) * weight * inside).sum() / weight.sum().clamp(min=0.1),
         "landmarks": (error * mark_weight * sharp).sum() / mark_weight.sum().clamp(min=0.1),
     }

@@ -18,10 +18,11 @@ from edgeface.errors import ConfigError, DataError
 from trainer.detector.config import Recipe
 from trainer.detector.detector_losses import detector_loss
 from trainer.detector.network import Detector, parameter_count
+from trainer.detector.pretrained import load_onnx_weights
 from trainer.detector.training_images import batches
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
-_SHAPE_SETTINGS = ("stem", "widths", "blocks", "neck")
+_SHAPE_SETTINGS = ("stem", "widths", "blocks", "neck", "folded")
 
 
 def fit(recipe: Recipe, resume: bool = False) -> Path:
@@ -39,6 +40,8 @@ def fit(recipe: Recipe, resume: bool = False) -> Path:
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.init:
         model.load_state_dict(load_checkpoint(Path(recipe.init), recipe)["averaged"])
+    if recipe.start:
+        load_onnx_weights(model, recipe.start)
     averaged = copy.deepcopy(model).eval()
     model.train()
     model.freeze(recipe.frozen_stages)
@@ -92,8 +95,8 @@ def load_checkpoint(path: Path, recipe: Recipe | None = None) -> dict[str, Any]:
         raise DataError(f"no checkpoint at `{path}`; train first: python -m trainer.detector fit")
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     for name in _SHAPE_SETTINGS if recipe else ():
-        if state["recipe"][name] != getattr(recipe, name):
-            found, wanted = state["recipe"][name], getattr(recipe, name)
+        found, wanted = state["recipe"].get(name, getattr(Recipe, name)), getattr(recipe, name)
+        if found != wanted:
             raise ConfigError(f"`{path}` has {name} = {found}, the recipe {wanted}; choose another `out`")
     return state
 
@@ -101,7 +104,7 @@ def load_checkpoint(path: Path, recipe: Recipe | None = None) -> dict[str, Any]:
 def load_model(path: Path) -> tuple[Detector, dict[str, Any]]:
     """The averaged network of a checkpoint, ready to answer, and the checkpoint."""
     state = load_checkpoint(path)
-    model = Detector(Recipe(**{name: state["recipe"][name] for name in _SHAPE_SETTINGS}))
+    model = Detector(Recipe(**{name: state["recipe"][name] for name in _SHAPE_SETTINGS if name in state["recipe"]}))
     model.load_state_dict(state["averaged"])
     return model.eval(), state
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from trainer.detector.config import Recipe
 
 STRIDES = (8, 16, 32)
 OUTPUTS = ("score", "box", "landmarks")
+INPUT_SCALE = 1 / 64  # of pixels around their middle
 _MAX_LOG_DISTANCE = 6.0  # exp(6) = 403 strides: keeps half precision finite
 
 
@@ -20,6 +22,18 @@ def conv_bn_relu(inputs: int, outputs: int, stride: int = 1, groups: int = 1, ke
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
+
+
+def folded(model: nn.Module) -> nn.Module:
+    """Every batch normalisation taken into the convolution before it; what was learnt stays the same function."""
+    for name, child in list(model.named_children()):
+        if isinstance(child, nn.Sequential) and len(child) == 3 and isinstance(child[1], nn.BatchNorm2d):
+            conv, norm, relu = child
+            assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+            setattr(model, name, nn.Sequential(fuse_conv_bn_eval(conv.eval(), norm.eval()), relu))
+        else:
+            folded(child)
+    return model
 
 
 def separable(inputs: int, outputs: int) -> nn.Sequential:
@@ -89,10 +103,13 @@ class Detector(nn.Module):
         self.smooth = nn.ModuleList(separable(neck, neck) for _ in STRIDES)
         self.heads = nn.ModuleList(Head(neck) for _ in STRIDES)
         self.refiner = LandmarkRefiner(neck)
+        self.start_blocks = recipe.start_blocks
+        if recipe.folded:
+            folded(self)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         pixels = image.to(torch.float32).permute(0, 3, 1, 2)  # cast first: TensorRT lets uint8 feed nothing else
-        x = self.stem((pixels - 127.5) * (1 / 64))
+        x = self.stem((pixels - 127.5) * INPUT_SCALE)
         maps = []
         for stage in self.stages:
             x = stage(x)

@@ -85,6 +85,7 @@ class Targets:
     landmarks: Floats
     weights: Floats
     mark_weights: Floats
+    care: Floats
 
 
 def targets(dense: DenseFaces, marks: Floats) -> Targets:
@@ -107,7 +108,7 @@ def targets(dense: DenseFaces, marks: Floats) -> Targets:
         weights[voters] = dense.scores[voters] ** _SHARPNESS
         mark_weights[voters] = weights[voters] * sure[owner]
         boxes[voters], landmarks[voters] = kept.boxes[owner], known[owner].reshape(-1, 10)
-    return Targets(dense.scores, boxes, landmarks, weights, mark_weights)
+    return Targets(dense.scores, boxes, landmarks, weights, mark_weights, np.ones_like(weights))
 
 
 def _known_landmarks(faces: Faces, marks: Floats) -> tuple[Floats, NDArray[np.bool_]]:

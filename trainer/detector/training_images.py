@@ -17,6 +17,7 @@ from trainer.detector.compose import FACE_OF_CHIP, Composer
 from trainer.detector.config import Recipe
 from trainer.detector.consensus import steady_landmarks
 from trainer.detector.marked import Marked, MarkedPictures
+from trainer.detector.photos.crops import Photographs
 from trainer.detector.sources import Pictures
 from trainer.detector.teacher import Teacher, targets
 
@@ -87,6 +88,21 @@ def _stacked(found: list[Floats | None]) -> Floats:
     return np.array([marks for marks in found if marks is not None], np.float32).reshape(-1, 5, 2)
 
 
+class Photographed(Dataset[dict[str, torch.Tensor]]):
+    """Crops of real photographs: item ``index`` is always the same for the same recipe and seed."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.crops = recipe, Photographs(recipe)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        import cv2
+
+        cv2.setNumThreads(0)
+        image, answer = self.crops(np.random.default_rng([self.recipe.seed, index]))
+        arrays = {"image": image, **{f.name: getattr(answer, f.name) for f in dataclasses.fields(answer)}}
+        return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+
 class _From(Sampler[int]):
     """Indices from ``start`` on."""
 
@@ -103,7 +119,7 @@ class _From(Sampler[int]):
 def batches(recipe: Recipe, first_step: int) -> DataLoader[dict[str, torch.Tensor]]:
     """The batches of steps ``first_step`` up to ``recipe.steps``: ``image`` uint8 and the arrays of ``Targets``."""
     return DataLoader(
-        Composed(recipe),
+        Photographed(recipe) if recipe.photographs else Composed(recipe),
         batch_size=recipe.batch,
         sampler=_From(first_step * recipe.batch, recipe.steps * recipe.batch),
         num_workers=recipe.workers,

@@ -1,0 +1,1 @@
+"""Real photographs as training images: labelled once, cropped and turned anew for every step."""
