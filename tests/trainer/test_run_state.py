@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
 
+from edgeface.errors import ArtifactError  # noqa: E402
+from trainer import checkpoint  # noqa: E402
 from trainer.config import Config  # noqa: E402
 from trainer.distributed import Group  # noqa: E402
 from trainer.run_state import Run  # noqa: E402
@@ -48,3 +53,19 @@ def test_the_average_takes_in_the_weights_after_the_step() -> None:
     averages = dict(run.ema.module.named_parameters())
     for name, weight in run.net.named_parameters():
         assert torch.equal(averages[name], weight) and not torch.equal(weight, before[name]), name
+
+
+def test_a_run_goes_on_from_its_own_state_and_refuses_another(tmp_path: Path) -> None:
+    run, _, _ = stepped(1e6, 5.0)
+    config = dataclasses.replace(PLAIN, out=str(tmp_path))
+    checkpoint.save(run, config)
+    fresh = Run.start(config, steps=10, group=run.group)
+    checkpoint.load(fresh, config)
+    assert int(fresh.ema.n_averaged) == 1
+    for name, value in run.ema.module.state_dict().items():
+        assert torch.equal(value, fresh.ema.module.state_dict()[name]), name
+    state = checkpoint.read(checkpoint.checkpoint_path(config))
+    for part in ("ema", "net"):
+        torch.save({**state, part: {}}, checkpoint.checkpoint_path(config))
+        with pytest.raises(ArtifactError, match=r"last.pt` holds no run that this trainer can go on with; start again"):
+            checkpoint.load(fresh, config)
