@@ -58,10 +58,15 @@ def load(run: Run, config: Config) -> None:
     path = checkpoint_path(config)
     state = read(path)
     _check_same(from_table(Config, state["config"], f"checkpoint `{path}`"), config, path)
-    for part in ("net", "ema", "balancer", "optimizer", "schedule", "scaler"):
-        getattr(run, part).load_state_dict(state[part])
-    run.epoch, run.stale = state["epoch"], state["stale"]
-    run.best_penalty, run.best = state["best_penalty"], state["best"]
+    try:
+        for part in ("net", "ema", "balancer", "optimizer", "schedule", "scaler"):
+            getattr(run, part).load_state_dict(state[part])
+        run.epoch, run.stale = state["epoch"], state["stale"]
+        run.best_penalty, run.best = state["best_penalty"], state["best"]
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise ArtifactError(
+            f"`{path}` holds no run that this trainer can go on with; start again in another folder with --set out=DIR"
+        ) from error
 
 
 def require_same(config: Config) -> None:

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
-_COUNT = "n_averaged"
 
+def averaged(net: nn.Module, decay: float) -> AveragedModel:
+    """Exponential moving average of a network's weights and running statistics, in ``.module``.
 
-class Averaged:
-    """Exponential moving average of a network's weights and running statistics, in ``module``.
-
-    Its memory grows with the steps done, up to ``decay``, so that early weights do not linger; ``decay`` 0 keeps the
-    last weights. Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", SIAM J. Control 1992.
+    Call ``update_parameters(net)`` after each step of the optimiser. The average's memory grows with the steps done, up
+    to ``decay``, so that early weights do not linger; ``decay`` 0 keeps the last weights. Polyak, Juditsky,
+    "Acceleration of stochastic approximation by averaging", SIAM J. Control 1992.
     """
 
-    def __init__(self, net: nn.Module, decay: float):
-        self.module = copy.deepcopy(net).requires_grad_(False).eval()
-        self.decay, self.steps = decay, 0
-        values, averages = net.state_dict(keep_vars=True), self.module.state_dict(keep_vars=True)
-        self._floats = [(averages[name], value) for name, value in values.items() if value.is_floating_point()]
-        self._others = [(averages[name], value) for name, value in values.items() if not value.is_floating_point()]
-
     @torch.no_grad()
-    def update(self) -> None:
-        """Take in the network's weights after a step."""
-        weight = 1 - min(self.decay, self.steps / (10 + self.steps))
-        self.steps += 1
-        averages, values = map(list, zip(*self._floats))
-        torch._foreach_lerp_(averages, values, weight)
-        for average, value in self._others:  # batch normalisation's step counters
-            average.copy_(value)
+    def blend(averages: Any, values: Any, steps: Tensor | int) -> None:
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, values, 1 - warmed_decay(int(steps), decay))
+        else:  # batch normalisation's step counters
+            torch._foreach_copy_(averages, values)
 
-    def state_dict(self) -> dict[str, Tensor]:
-        named = {f"module.{name}": value for name, value in self.module.state_dict().items()}
-        return {_COUNT: torch.tensor(self.steps), **named}
+    model = AveragedModel(net, multi_avg_fn=blend, use_buffers=True)
+    model.module.requires_grad_(False).eval()
+    return model
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.steps = int(state[_COUNT])
-        self.module.load_state_dict({n.removeprefix("module."): v for n, v in state.items() if n != _COUNT})
+
+def warmed_decay(steps: int, decay: float) -> float:
+    """What remains of the average at the step that follows ``steps`` others."""
+    return min(decay, steps / (10 + steps))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from edgeface.errors import DataError
 from trainer.compute_device import autocast, pick_amp
@@ -15,7 +16,7 @@ from trainer.config import Config
 from trainer.data.samples import Samples
 from trainer.data.sampling import epoch_length
 from trainer.distributed import Group, synchronised
-from trainer.ema import Averaged
+from trainer.ema import averaged
 from trainer.models import AttributeNet, build_net
 from trainer.models.calibration_values import Calibration
 from trainer.objective.balance import Balancer, make_balancer
@@ -51,7 +52,7 @@ class Run:
     teachers: Teachers | None
     net: AttributeNet
     forward: nn.Module
-    ema: Averaged
+    ema: AveragedModel
     balancer: Balancer
     optimizer: torch.optim.Optimizer
     schedule: Schedule
@@ -79,7 +80,7 @@ class Run:
             teachers=Teachers.load(config, group.device) if config.teachers else None,
             net=net,
             forward=torch.compile(net) if config.compile else net,  # type: ignore[arg-type]
-            ema=Averaged(net, config.ema),
+            ema=averaged(net, config.ema),
             balancer=balancer,
             optimizer=optimizer,
             schedule=Schedule(config, optimizer, steps),
@@ -123,7 +124,7 @@ class Run:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.schedule.step()
-        self.ema.update()
+        self.ema.update_parameters(self.net)
 
     def finish_epoch(self, score: float | None, means: Mapping[str, float]) -> None:
         """Count the epoch; keep the averaged weights if they are the best so far (without a score: the last)."""

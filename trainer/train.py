@@ -22,7 +22,7 @@ from trainer.data.batches import BatchLoader
 from trainer.data.samples import Samples, load_samples
 from trainer.data.sampling import epoch_order
 from trainer.distributed import process_group
-from trainer.ema import Averaged
+from trainer.ema import averaged
 from trainer.log import Log
 from trainer.models import build_net, load_net, load_start
 from trainer.models.program import save_program, spec_of
@@ -101,7 +101,7 @@ def warm_up(run: Run, samples: Samples, config: Config, log: Log) -> None:
     if config.pretrain:
         pretrain.pretrain_backbone(config, run.net, samples, run.device, log)
     run.group.share_state(run.net)
-    run.ema = Averaged(run.net, config.ema)
+    run.ema = averaged(run.net, config.ema)
 
 
 def train_epoch(run: Run, feed: BatchLoader, config: Config, log: Log) -> dict[str, float]:

@@ -3,7 +3,7 @@
 
 #include "detect.h"
 #include "letterbox.h"
-#include "portable.h"
+#include "common.h"
 
 namespace edgeface::kernels {
 

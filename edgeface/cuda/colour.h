@@ -1,7 +1,7 @@
 // From a decoder's pixels to RGB.
 #pragma once
 
-#include "portable.h"
+#include "common.h"
 
 namespace edgeface::kernels {
 

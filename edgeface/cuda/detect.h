@@ -2,7 +2,7 @@
 #pragma once
 
 #include "letterbox.h"
-#include "portable.h"
+#include "common.h"
 
 namespace edgeface::kernels {
 

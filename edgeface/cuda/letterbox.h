@@ -1,7 +1,7 @@
 // An image scaled into the top-left corner of a detector's canvas: `geometry.letterbox` and `preprocess.fit_canvas`.
 #pragma once
 
-#include "portable.h"
+#include "common.h"
 
 namespace edgeface::kernels {
 

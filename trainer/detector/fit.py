@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import math
@@ -20,6 +19,7 @@ from trainer.detector.detector_losses import detector_loss
 from trainer.detector.network import Detector, parameter_count
 from trainer.detector.pretrained import load_onnx_weights
 from trainer.detector.training_images import batches
+from trainer.ema import averaged
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
 _SHAPE_SETTINGS = ("stem", "widths", "blocks", "neck", "folded")
@@ -42,7 +42,7 @@ def fit(recipe: Recipe, resume: bool = False) -> Path:
         model.load_state_dict(load_checkpoint(Path(recipe.init), recipe)["averaged"])
     if recipe.start:
         load_onnx_weights(model, recipe.start)
-    averaged = copy.deepcopy(model).eval()
+    ema = averaged(model, recipe.ema)
     model.train()
     model.freeze(recipe.frozen_stages)
     optimiser = torch.optim.AdamW(_parameter_groups(model, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.99))
@@ -50,7 +50,8 @@ def fit(recipe: Recipe, resume: bool = False) -> Path:
     if resume:
         state = load_checkpoint(out / CHECKPOINT, recipe)
         model.load_state_dict(state["model"])
-        averaged.load_state_dict(state["averaged"])
+        ema.module.load_state_dict(state["averaged"])
+        ema.n_averaged.fill_(state["step"])  # so that the average's warm-up goes on, too
         optimiser.load_state_dict(state["optimiser"])
         step = state["step"]
     print(f"{parameter_count(model):,} parameters, step {step} of {recipe.steps} to {recipe.batch} images", flush=True)
@@ -68,7 +69,7 @@ def fit(recipe: Recipe, resume: bool = False) -> Path:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimiser.step()
         step += 1
-        _average(averaged, model, min(recipe.ema, (1 + step) / (10 + step)))
+        ema.update_parameters(model)
 
         for name in sums:
             sums[name] += float(losses[name].detach()) / recipe.log_every
@@ -77,7 +78,7 @@ def fit(recipe: Recipe, resume: bool = False) -> Path:
             _log(out / LOG, {"step": step, **sums, "lr": learning_rate(recipe, step), "pictures_per_s": speed})
             sums, started = dict.fromkeys(sums, 0.0), time.perf_counter()
         if step % recipe.save_every == 0 or step == recipe.steps:
-            _save(out / CHECKPOINT, model, averaged, optimiser, step, recipe)
+            _save(out / CHECKPOINT, model, ema.module, optimiser, step, recipe)
     return out / CHECKPOINT
 
 
@@ -114,16 +115,6 @@ def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, A
     kernels = [p for p in model.parameters() if p.ndim > 1 and p.requires_grad]
     others = [p for p in model.parameters() if p.ndim <= 1 and p.requires_grad]
     return [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-@torch.no_grad()
-def _average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
-    """Exponential moving average of parameters and running statistics."""
-    for old, new in zip(averaged.state_dict().values(), model.state_dict().values()):
-        if old.dtype.is_floating_point:
-            old.lerp_(new, 1 - decay)
-        else:
-            old.copy_(new)
 
 
 def _save(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -91,10 +90,6 @@ class AttributeNet(nn.Module):
     def backbone_parameters(self) -> Iterator[nn.Parameter]:
         """Those that a pretrained start brings, and that frozen epochs leave alone."""
         return self.body.parameters()
-
-    def head_parameters(self) -> Iterator[nn.Parameter]:
-        """All others: attention, pooling, heads, decoder."""
-        return chain.from_iterable(part.parameters() for name, part in self.named_children() if name != "body")
 
 
 class PositionPool(nn.Module):

@@ -1,8 +1,8 @@
-"""The one place that imports torchvision, so that its transforms also work beside another build of torch.
+"""The one place that imports torchvision, so that its networks also work beside another build of torch.
 
 torchvision registers its compiled operators when it loads them. Where that library does not match the installed torch
 (a CUDA wheel beside a CPU build), merely importing torchvision fails with ``operator torchvision::nms does not exist``.
-The transforms need none of these operators, so declaring the missing names is enough.
+The networks need none of these operators, so declaring the missing names is enough.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _OPERATORS = {
 }
 
 try:
-    from torchvision.transforms import v2
+    import torchvision
 except ImportError as error:
     raise MissingDependencyError.for_extra("torchvision", "train", "training") from error
 except RuntimeError as error:
@@ -26,6 +26,4 @@ except RuntimeError as error:
     for _name, _schema in _OPERATORS.items():
         if not hasattr(torch.ops.torchvision, _name):
             torch.library.define(f"torchvision::{_name}", _schema)
-    from torchvision.transforms import v2
-
-__all__ = ["v2"]
+    import torchvision  # noqa: F401

@@ -1,13 +1,11 @@
-"""How sure the answers are: the mean and spread of several networks, or of one network with dropout left on.
+"""How sure the answers are: the mean and spread of several networks.
 
 Deep ensembles: Lakshminarayanan et al., "Simple and scalable predictive uncertainty estimation", NeurIPS 2017.
-MC dropout: Gal & Ghahramani, "Dropout as a Bayesian approximation", ICML 2016.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -67,19 +65,6 @@ class Ensemble(nn.Module):
         return [head.name for head in self.heads]
 
 
-def mc_dropout(net: AttributeNet, crops: Tensor, samples: int = 16) -> Mixture:
-    """``samples`` answers to uint8 crops ``[N, S, S, 3]`` with dropout on and everything else in evaluation mode.
-
-    Needs dropout in the recipe (``dropout``, ``head_dropout`` or a backbone that has its own), else ``ConfigError``.
-    Random numbers come from torch's global generator.
-    """
-    if not any(layer.p for layer in _dropouts(net)):
-        raise ConfigError(f"`dropout`: MC dropout needs some, the network of recipe {net.config.name} has none")
-    answer = Answer(net)
-    with _dropout_on(net), torch.no_grad():
-        return mixture_of([head.name for head in answer.heads], [answer(crops) for _ in range(samples)])
-
-
 def mixture_of(names: Iterable[str], answers: Sequence[Sequence[Tensor]]) -> Mixture:
     """Mean and spread of several answers to the same crops, each a tensor for every one of ``names``."""
     stacked = {name: torch.stack(values) for name, values in zip(names, zip(*answers))}
@@ -90,22 +75,3 @@ def mixture_of(names: Iterable[str], answers: Sequence[Sequence[Tensor]]) -> Mix
     if "age" in stacked:
         mean["age_std"] = (stacked["age_std"].square().mean(dim=0) + spread["age"].square()).sqrt()
     return Mixture(mean, spread)
-
-
-def _dropouts(net: nn.Module) -> Iterator[nn.Module]:
-    kinds = (nn.Dropout, nn.Dropout2d)
-    return (layer for layer in net.modules() if isinstance(layer, kinds))
-
-
-@contextmanager
-def _dropout_on(net: nn.Module) -> Iterator[None]:
-    """Every layer in evaluation mode but dropout; afterwards as it was."""
-    before = {layer: layer.training for layer in net.modules()}
-    net.eval()
-    for layer in _dropouts(net):
-        layer.train()
-    try:
-        yield
-    finally:
-        for layer, training in before.items():
-            layer.training = training

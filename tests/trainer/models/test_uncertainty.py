@@ -1,4 +1,4 @@
-"""Ensembles and MC dropout: means, spreads, and what they refuse."""
+"""Ensembles: means, spreads, and what they refuse."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainer.config import Config  # noqa: E402
 from trainer.models import AttributeNet, build_net  # noqa: E402
 from trainer.models.calibration_values import Calibration  # noqa: E402
 from trainer.models.heads import Answer  # noqa: E402
-from trainer.models.uncertainty import Ensemble, mc_dropout, mixture_of  # noqa: E402
+from trainer.models.uncertainty import Ensemble, mixture_of  # noqa: E402
 
 SMALL = Config(input_size=32, stem=4, widths=(8, 16), depths=(1, 1))
 
@@ -69,20 +69,3 @@ def test_members_that_want_other_crops_or_say_other_things() -> None:
         Ensemble([net_of(), net_of(input_size=48)])
     with pytest.raises(ConfigError, match="an ensemble needs a network"):
         Ensemble([])
-
-
-def test_dropout_spreads_the_answers_and_is_off_again_afterwards() -> None:
-    net = net_of(dropout=0.5, backbone="vgg")
-    net.age.train()  # whatever the modes were before
-    modes = [layer.training for layer in net.modules()]
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    mean, spread = mc_dropout(net, crops(), samples=8)
-    assert mean["race"].shape == (3, 5) and torch.allclose(mean["gender"].sum(1), torch.ones(3), atol=1e-5)
-    assert (spread["age"] > 0).all() and (mean["age_std"] > spread["age"]).all()
-    assert [layer.training for layer in net.modules()] == modes
-    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items()), "no statistics moved"
-
-
-def test_a_network_without_dropout_cannot_be_sampled() -> None:
-    with pytest.raises(ConfigError, match="MC dropout needs some, the network of recipe compact has none"):
-        mc_dropout(net_of(dropout=0.0), crops())
