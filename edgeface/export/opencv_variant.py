@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeface.common.console import echo, report_error
 from edgeface.common.files import atomic_path
 from edgeface.errors import EdgefaceError, ExportError, MissingDependencyError
 from edgeface.runtime.base import Backend
@@ -243,9 +244,9 @@ def main() -> int:
     try:
         write_opencv_variant(given.model, given.output)
     except EdgefaceError as error:
-        print(f"error: {error}", file=sys.stderr)
+        report_error(error)
         return 1
-    print(f"wrote {given.output}")
+    echo(f"wrote {given.output}")
     return 0
 
 
