@@ -1,8 +1,8 @@
 """A small HTTP server in threads, bounded in clients and patience; pages and metrics are served by it.
 
-A connection is counted when it is accepted, and has ``_PATIENCE_S`` for the whole head of a request: when all are taken,
-a newcomer displaces the one that has been silent longest. Of those that go on (streams, events) there are ``_CLIENTS``;
-an address that holds more of them than a newcomer's loses its oldest to it.
+A connection is counted when it is accepted, and has ``_PATIENCE_S`` for the whole head of a request: when all are
+taken, a newcomer displaces the one that has been silent longest. Of those that go on (streams, events) there are
+``_CLIENTS``; an address that holds more of them than a newcomer's loses its oldest to it.
 """
 
 from __future__ import annotations
@@ -234,7 +234,8 @@ class _Server(ThreadingHTTPServer):
 class WebServer:
     """Serves ``pages`` (path → function) at ``host:port`` until it is closed; an empty host is this machine only.
 
-    Port 0 takes a free one; ``url`` says which. With a ``token`` only who has it is answered. Raises ``SinkError`` where the port is taken or the host is not ours.
+    Port 0 takes a free one; ``url`` says which. With a ``token`` only who has it is answered. Raises ``SinkError``
+    where the port is taken or the host is not ours.
     """
 
     def __init__(self, host: str, port: int, pages: dict[str, Page], token: str | None = None) -> None:

@@ -14,7 +14,8 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
-from edgeface.errors import MissingDependencyError, SinkError
+from edgeface.common.install import missing
+from edgeface.errors import SinkError
 from edgeface.inference.result import FrameResult
 from edgeface.sinks.base import Message
 from edgeface.sinks.home_assistant import COUNTS, STATE, Entity, configurations, slug
@@ -164,7 +165,7 @@ def _client(topic: str, given: SinkUri, user: str, password: str) -> Any:
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion
     except ImportError as error:
-        raise MissingDependencyError.for_extra("paho-mqtt", "live", "an mqtt:// sink") from error
+        raise missing("paho-mqtt", "live", "an mqtt:// sink") from error
     client = Client(CallbackAPIVersion.VERSION2)
     client.will_set(f"{topic}/availability", "offline", qos=_QOS, retain=True)
     client.reconnect_delay_set(1, 15)

@@ -116,7 +116,7 @@ def newer_spec() -> str:
         ("", "has no `edgeface.spec` in its metadata, so nothing says how to feed it; make it with: edgeface export"),
         (
             newer_spec(),
-            "its ModelSpec has schema 2, this edgeface reads up to 1; upgrade with: pip install --upgrade edgeface",
+            "its ModelSpec has schema 2, this edgeface reads up to 1; upgrade with: git -C ",
         ),
         ("{", "its ModelSpec is not a JSON object with a schema_version; export the model again"),
         (
