@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from edgeface.common.addresses import is_address, public_name
 from edgeface.common.json_text import finite_json
 from edgeface.errors import SinkError
 
@@ -86,8 +87,17 @@ def log_line(text: str) -> None:
 
 
 def report_error(text: object) -> None:
-    """Name a failure that does not stop the command."""
-    log_line(f"error: {text}")
+    """Name a failure; an address that was given in a file's place is shown by its public name."""
+    log_line(f"error: {_QUOTED.sub(_public, str(text))}")
+
+
+_QUOTED = re.compile(r"`([^`]+)`")
+
+
+def _public(quoted: re.Match[str]) -> str:
+    address = quoted[1]
+    secretive = re.search("[@=]", address) and (is_address(address) or "://" in address)
+    return f"`{public_name(address)}`" if secretive else quoted[0]
 
 
 def write_json(path: Path, value: Any) -> None:
