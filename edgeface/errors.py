@@ -70,9 +70,4 @@ class BackendError(EdgefaceError, RuntimeError):
 
 
 class MissingDependencyError(EdgefaceError, ImportError):
-    """An optional package is not installed; the message names the extra that brings it."""
-
-    @classmethod
-    def for_extra(cls, package: str, extra: str, purpose: str) -> MissingDependencyError:
-        """Name the missing ``package``, the ``extra`` that installs it and what it is for."""
-        return cls(f"{purpose} needs `{package}`, which is not installed: pip install 'edgeface[{extra}]'")
+    """An optional package is not installed; the message has the command that brings it (``common.install``)."""

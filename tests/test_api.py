@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from edgeface.api import AttributeEstimator, Face, FaceAnalyzer, FaceDetector
 from edgeface.errors import ArtifactError, ConfigError, ImageError
 from edgeface.inference.result import FrameResult, faces_from
 from edgeface.types import Attributes, Faces, Frame, Tracks
+from tests.conftest import ROOT
 from tests.fixtures import picture, tiny_detector, tiny_model, tiny_spec, write_picture  # noqa: F401
 
 KEYS = ["box", "score", "landmarks", "track", "age", "age_std"]
@@ -130,3 +132,10 @@ def test_a_word_names_the_network_without_utkface(tmp_path: Path, monkeypatch: p
     Path("fairface").write_bytes(b"a file of the user's comes first")
     with pytest.raises(ArtifactError, match="`fairface`"):
         AttributeEstimator("fairface", threads=1)
+
+
+def test_the_second_networks_card_says_how_to_take_it() -> None:
+    card = (ROOT / "edgeface" / "assets" / "models" / "attributes-fairface.md").read_text(encoding="utf-8")
+    (call,) = re.findall(r"`(FaceAnalyzer\(.+?\))`", card)
+    with eval(call, {"FaceAnalyzer": FaceAnalyzer}) as analyzer:
+        assert analyzer.spec.name == "edgeface-fairface"

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from edgeface.common.console import echo, log_line, report_error
 from edgeface.errors import EdgefaceError
 from trainer.cli import commands
 from trainer.cli import soft_label_commands as soft_commands
@@ -47,7 +48,7 @@ def fit(
 
     path = run(load_config(recipe, settings or ()), resume)
     if os.environ.get("RANK", "0") == "0":
-        typer.echo(path)
+        echo(path)
 
 
 app.command()(soft_commands.embed)
@@ -63,7 +64,7 @@ def program(
     """Write model.pt2 from the last checkpoint of a recipe's run."""
     from trainer.train import write_program
 
-    typer.echo(write_program(load_config(recipe, settings or ()), _folds(folds) if folds else ()))
+    echo(write_program(load_config(recipe, settings or ()), _folds(folds) if folds else ()))
 
 
 @app.command()
@@ -75,7 +76,7 @@ def export(
     from trainer.train import export_checkpoint
 
     export_checkpoint(checkpoint, output)
-    typer.echo(output)
+    echo(output)
 
 
 @app.command()
@@ -93,7 +94,7 @@ def average(
     """Average the weights of a run and of what it went on from: often better on unseen faces than either."""
     from trainer.weight_averaging import average_runs
 
-    typer.echo(average_runs(checkpoint, other, share, output, cache))
+    echo(average_runs(checkpoint, other, share, output, cache))
 
 
 @app.command()
@@ -111,7 +112,7 @@ def sweep(
     """
     from trainer.sweep import run_sweep
 
-    typer.echo(run_sweep(recipe, over, settings or (), out))
+    echo(run_sweep(recipe, over, settings or (), out))
 
 
 @app.command()
@@ -125,7 +126,7 @@ def explain(
     from trainer.explain import explain_pictures
 
     for path in explain_pictures(checkpoint, pictures, out, whole):
-        typer.echo(path)
+        echo(path)
 
 
 @report.command("data")
@@ -140,7 +141,7 @@ def report_data(
     """Look a recipe's data over: malformed, unreadable and duplicate images, odd labels, numbers of each class."""
     from trainer.data_report.write_report import write_data_report
 
-    typer.echo(write_data_report(load_config(recipe, settings or ()), out, model))
+    echo(write_data_report(load_config(recipe, settings or ()), out, model))
 
 
 report.command("models")(commands.report_models)
@@ -160,10 +161,10 @@ def main() -> None:
     try:
         app()
     except EdgefaceError as error:
-        print(f"error: {error}", file=sys.stderr)
+        report_error(error)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("stopped; go on with --resume", file=sys.stderr)
+        log_line("stopped; go on with --resume")
         os._exit(130)
 
 

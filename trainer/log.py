@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeface.common.console import log_line
 from edgeface.errors import SinkError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Log:
 
     def say(self, line: str) -> None:
         if self.is_main:
-            print(line, file=sys.stderr, flush=True)
+            log_line(line)
 
     @contextlib.contextmanager
     def bar(self, title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import t
 
 from edgeface.common.files import atomic_path
-from edgeface.errors import MissingDependencyError
+from edgeface.common.install import missing
 
 CONFIDENCE = 0.95
 
@@ -81,7 +81,7 @@ def plot(results: Mapping[str, Any], path: Path) -> None:
     try:
         import matplotlib
     except ImportError as error:
-        raise MissingDependencyError.for_extra("matplotlib", "train", "drawing the curves") from error
+        raise missing("matplotlib", "train", "drawing the curves") from error
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.script import Results
 from benchmarks.suites.bench_tables import number
 from edgeface.common.files import atomic_path
-from edgeface.errors import MissingDependencyError
+from edgeface.common.install import missing
 
 _INK, _OURS, _THEIRS = "#333333", "#d95f0e", "#9ecae1"
 _AXIS_START = 0.5
@@ -19,7 +19,7 @@ def plot(results: Results, path: Path) -> None:
     try:
         import matplotlib
     except ImportError as error:
-        raise MissingDependencyError.for_extra("matplotlib", "train", "drawing the networks' costs") from error
+        raise missing("matplotlib", "train", "drawing the networks' costs") from error
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 

@@ -29,6 +29,12 @@ int count(const std::string& option, const std::string& text, int smallest) {
     return static_cast<int>(value);
 }
 
+// A source in a message; an address may hold a password.
+std::string shown(const std::string& source) {
+    return source.find("://") == std::string::npos && source.find('@') == std::string::npos ? "`" + source + "`"
+                                                                                            : "an address";
+}
+
 std::map<std::string, Setter> setters(Settings& settings) {
     const auto into = [](std::string& place) { return [&place](const std::string& value) { place = value; }; };
     return {
@@ -92,7 +98,7 @@ Settings parse(int argument_count, const char* const* arguments) {
         } else if (word.size() > 1 && word[0] == '-') {
             throw UsageError("no option " + word + "; see --help");
         } else if (!settings.source.empty()) {
-            throw UsageError("expected one SOURCE, found `" + settings.source + "` and `" + word + "`");
+            throw UsageError("expected one SOURCE, found " + shown(settings.source) + " and " + shown(word));
         } else {
             settings.source = word;
         }

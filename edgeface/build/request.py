@@ -15,6 +15,7 @@ from edgeface.common import machine
 from edgeface.common.files import ENGINE_SUFFIX, sha256_file
 from edgeface.spec.metadata import onnx_metadata
 from edgeface.calibration import CalibrationSet, read_set
+from edgeface.common.install import install_extra
 from edgeface.errors import ArtifactError, BackendError, ConfigError
 from edgeface.spec.passport import cpu_identity
 from edgeface.spec.precision import precision_in, resolve_target
@@ -108,7 +109,7 @@ def _identity(recipe: Recipe) -> Mapping[str, str]:
     try:
         gpu = find_gpu()  # before TensorRT is loaded, which takes no missing GPU well
     except BackendError as error:
-        where = "JetPack's TensorRT" if machine.jetson() else "pip install 'edgeface[gpu]'"
+        where = "JetPack's TensorRT" if machine.jetson() else install_extra("gpu", "tensorrt")
         what = f"an engine is built on the machine that runs it, with a GPU and {where}"
         raise BackendError(f"{error}; {what}; for this processor: --target cpu") from error
     if recipe.compute_capability not in ("", gpu.compute_capability):

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from edgeface.calibration.set_file import CalibrationSet
 from edgeface.common.files import atomic_path
-from edgeface.errors import MissingDependencyError, SinkError
+from edgeface.common.install import missing
+from edgeface.errors import SinkError
 from edgeface.evaluation.labelled_crops import Progress
 from edgeface.quantization.ranges import activation_ranges
 
@@ -64,7 +65,7 @@ def write_curve(errors: Sequence[RangeError], path: str | os.PathLike[str], titl
         from matplotlib.figure import Figure
         from matplotlib.ticker import PercentFormatter
     except ImportError as error:
-        raise MissingDependencyError.for_extra("matplotlib", "train", "drawing the curve") from error
+        raise missing("matplotlib", "train", "drawing the curve") from error
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     if Path(path).suffix.lower()[1:] not in figure.canvas.get_supported_filetypes():
         raise SinkError(f"cannot draw `{path}`: expected a suffix such as .png, .svg or .pdf")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeface.common.console import PlainFormatter
 from edgeface.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def logging_events(form: str) -> Iterator[None]:
     if form not in ("text", "json"):
         raise ConfigError(f"--log expects text or json, found `{form}`")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if form == "json" else logging.Formatter("%(message)s"))
+    handler.setFormatter(JsonLines() if form == "json" else PlainFormatter("%(message)s"))
     logger = logging.getLogger("edgeface.live")
     before = logger.level, logger.propagate
     logger.addHandler(handler)

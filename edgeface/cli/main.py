@@ -30,6 +30,7 @@ from edgeface.cli import (
     quantize,
     run,
 )
+from edgeface.common.console import echo, log_line, report_error
 from edgeface.errors import EdgefaceError
 
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
@@ -49,7 +50,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"edgeface {__version__}")
+        echo(f"edgeface {__version__}")
         raise typer.Exit
 
 
@@ -74,10 +75,10 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             _drop_stdout()
             raise typer.Exit(_BROKEN_PIPE) from None
         except EdgefaceError as error:
-            typer.echo(f"error: {error}", err=True)
+            report_error(error)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
-            typer.echo("stopped", err=True)
+            log_line("stopped")
             raise typer.Exit(_INTERRUPTED) from None
 
     return guarded

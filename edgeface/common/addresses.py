@@ -35,7 +35,7 @@ _CHANNEL = re.compile(r"(?:^|[/?&_;,])((?:channel|ch|stream|subtype|camera|cam)=
 _OPTION = re.compile(r"(?:size=\d{1,5}x\d{1,5}|(?:fps|faces|seed|frames|live|flip)=[\d.]{1,10})")
 _PLAIN_KEY = re.compile(r"[a-z_]{1,20}")
 _PLAIN_NUMBER = re.compile(r"[-+]?[\d.x]{1,12}|\w{1,5}")
-_SECRETIVE = re.compile(r"@|pass|pwd|token|secret|loginpas|api_?key", re.IGNORECASE)
+_SECRETIVE = re.compile(r"@|[?&].*=|pass|pwd|token|secret|loginpas|api_?key", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 _ANY_ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]+:/?/?\S+", re.IGNORECASE)
 _LARGEST_SECRET = 65_536
@@ -57,6 +57,8 @@ def public_name(uri: str) -> str:
     scheme, rest = scheme_of(uri), uri.partition(":")[2]
     if uri.isdecimal():
         return uri
+    if not scheme and uri.startswith("//") and not _exists(uri):
+        return f"//{_network_part(uri[2:])}"
     if not scheme:
         return HIDDEN if _SECRETIVE.search(uri) and not _exists(uri) else uri
     if scheme == "file":

@@ -1,8 +1,14 @@
-"""What commands print: data to stdout, everything else to stderr; colours and bars only on a terminal."""
+"""What commands print: data to stdout, everything else to stderr; colours and bars only on a terminal.
+
+Names of files, models and sources come from others, and a terminal obeys what it is sent: ``plain`` escapes it in all
+that is printed. ``tests/common/test_console.py`` finds whatever prints without.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from edgeface.common.addresses import is_address, public_name
+from edgeface.common.json_text import finite_json
 from edgeface.errors import SinkError
 
 _LOG_WIDTH = 120
@@ -17,10 +25,49 @@ _LOG_WIDTH = 120
 _LOG_EVERY_S = 10.0
 
 
-def echo(text: str = "") -> None:
-    """One line of data on stdout, at once. Raises ``SinkError`` where it cannot be written (a full disk)."""
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and line feed, DEL, C1: cursor, colours, title, clipboard
+    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"  # line ends and directions: text that reads as another
+    "\ud800-\udfff]"  # surrogates, which no terminal's encoding has
+)
+_LINE_ENDS = re.compile("[\t\n]")
+
+
+def plain(text: object, one_line: bool = False) -> str:
+    """``text`` as a terminal may get it: what would steer it or turn its direction as ``\\x1b`` or ``\\u202e``; line
+    feeds and tabs as well in ``one_line``."""
+    safe = _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], str(text))
+    return _LINE_ENDS.sub(lambda found: ascii(found[0])[1:-1], safe) if one_line else safe
+
+
+def json_text(value: Any) -> str:
+    """One line of JSON for files and terminals: the escapes of ``plain`` mean the same, NaN becomes null."""
     try:
-        sys.stdout.write(text + "\n")
+        return _json(value)
+    except ValueError:
+        return _json(finite_json(value))
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+class PlainFormatter(logging.Formatter):
+    """Log records as one line of plain text each."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return plain(super().format(record), one_line=True)
+
+
+def echo(text: object = "") -> None:
+    """Data on stdout, at once. Raises ``SinkError`` where they cannot be written (a full disk)."""
+    _write(plain(text) + "\n")
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -30,25 +77,34 @@ def echo(text: str = "") -> None:
 
 def echo_json(value: Any) -> None:
     """One JSON value as one line on stdout."""
-    echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    _write(json_text(value) + "\n")
 
 
 def log_line(text: str) -> None:
     """One line for people on stderr."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(plain(text, one_line=True) + "\n")
     sys.stderr.flush()
 
 
 def report_error(text: object) -> None:
-    """Name a failure that does not stop the command."""
-    log_line(f"error: {text}")
+    """Name a failure; an address that was given in a file's place is shown by its public name."""
+    log_line(f"error: {_QUOTED.sub(_public, str(text))}")
+
+
+_QUOTED = re.compile(r"`([^`]+)`")
+
+
+def _public(quoted: re.Match[str]) -> str:
+    address = quoted[1]
+    secretive = re.search("[@=]", address) and (is_address(address) or "://" in address)
+    return f"`{public_name(address)}`" if secretive else quoted[0]
 
 
 def write_json(path: Path, value: Any) -> None:
     """An indented JSON file, whole or not at all; ``-`` is stdout. Raises ``SinkError``."""
     from edgeface.common.files import atomic_path
 
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
+    text = _json(value, 2)
     if str(path) == "-":
         echo(text)
         return
@@ -64,14 +120,14 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
     width = None if sys.stdout.isatty() else _LOG_WIDTH
     console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
-    out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    out = Table(title=plain(title, one_line=True), title_justify="left", box=box.SIMPLE_HEAD)
     for number, column in enumerate(columns):
-        out.add_column(column, justify="right" if number else "left", overflow="fold")
+        out.add_column(plain(column), justify="right" if number else "left", overflow="fold")
     for row in rows:
-        out.add_row(*row)
+        out.add_row(*(plain(cell, one_line=True) for cell in row))
     with console.capture() as capture:
         console.print(out)
-    echo("\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n"))
+    _write("\n".join(line.rstrip() for line in capture.get().split("\n")).strip("\n") + "\n")  # colours are rich's own
 
 
 @contextmanager

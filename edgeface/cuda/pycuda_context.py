@@ -16,6 +16,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgeface.common import machine
+from edgeface.common.install import install, missing
 from edgeface.errors import BackendError, MissingDependencyError
 
 _DRIVER = "libcuda.so.1"
@@ -142,7 +143,7 @@ def _pycuda() -> Any:
     except ImportError as error:
         if machine.jetson():
             raise MissingDependencyError(
-                "an engine needs `pycuda`, which is not installed: pip install pycuda, with JetPack's CUDA"
+                f"an engine needs `pycuda`, which is not installed: {install('pycuda')}, with JetPack's CUDA"
             ) from error
-        raise MissingDependencyError.for_extra("pycuda", "gpu", "running an engine") from error
+        raise missing("pycuda", "gpu", "running an engine") from error
     return driver

@@ -17,6 +17,7 @@ from typing import Any
 
 from edgeface import __version__
 from edgeface.common import machine
+from edgeface.common.install import install_extra, pip
 from edgeface.doctor.accelerators import accelerator_facts, precision_facts
 from edgeface.errors import EdgefaceError
 
@@ -112,9 +113,9 @@ def _packages(problems: list[str], hints: list[str], has_gpu: bool) -> Facts:
             missing.setdefault(extra, []).append(distributions[0])
     for extra, names in missing.items():
         if extra == CORE:
-            problems.append(f"missing {', '.join(names)}: pip install edgeface")
+            problems.append(f"missing {', '.join(names)}: {install_extra('', names[0])}")
         elif extra != "gpu" or has_gpu:
-            hints.append(f"no {', '.join(names)} here: {_PURPOSES[extra]} needs pip install 'edgeface[{extra}]'")
+            hints.append(f"no {', '.join(names)} here: {_PURPOSES[extra]} needs {install_extra(extra, names[0])}")
     return versions
 
 
@@ -128,7 +129,7 @@ def _video(problems: list[str], hints: list[str]) -> Facts:
     module = _imported("av", problems)
     h264 = module is not None and _encodes(module, _H264_ENCODER)
     if module and not h264:
-        hints.append("PyAV has no H.264 encoder here, so videos are written as MPEG-4; pip install --upgrade av")
+        hints.append(f"PyAV has no H.264 encoder here, so videos are written as MPEG-4; {pip()} install --upgrade av")
     return {
         "pyav": module.__version__ if module else None,
         "h264_encoder": h264,
@@ -185,7 +186,7 @@ def _imported(name: str, problems: list[str]) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        problems.append(f"cannot import {name} ({error}): pip install --force-reinstall {name}")
+        problems.append(f"cannot import {name} ({error}): {pip()} install --force-reinstall {name}")
         return None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from edgeface.common.install import missing
 from edgeface.errors import ArtifactError, MissingDependencyError
 from edgeface.quantization.graph import (
     GraphIndex,
@@ -52,7 +53,7 @@ def read_network(path: Path) -> tuple[Model, ModelSpec]:
     try:
         onnx = import_onnx()
     except MissingDependencyError as error:
-        raise MissingDependencyError.for_extra("onnx", "quantize", "explaining an answer") from error
+        raise missing("onnx", "quantize", "explaining an answer") from error
     if path.suffix.lower() != ".onnx":
         raise ArtifactError(f"`{path}` cannot be explained: expected an ONNX file, name the one it was made from")
     model = read_model(path)

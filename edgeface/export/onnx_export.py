@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from edgeface import __version__
 from edgeface.common.files import atomic_path
-from edgeface.errors import ArtifactError, ExportError, MissingDependencyError, SpecError
+from edgeface.common.install import missing
+from edgeface.errors import ArtifactError, ExportError, SpecError
 from edgeface.runtime.base import Backend
 from edgeface.runtime.open import open_backend
 from edgeface.spec.model import MODEL_KEY, ModelSpec
@@ -253,7 +254,7 @@ def _import(package: str) -> Any:
         if package == "onnx":
             importlib.import_module("onnx.version_converter")
     except ImportError as error:
-        raise MissingDependencyError.for_extra(package, "train", "exporting a trained program") from error
+        raise missing(package, "train", "exporting a trained program") from error
     return module
 
 

@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeface.common.console import echo, report_error
 from edgeface.common.files import atomic_path
-from edgeface.errors import EdgefaceError, ExportError, MissingDependencyError
+from edgeface.common.install import missing
+from edgeface.errors import EdgefaceError, ExportError
 from edgeface.runtime.base import Backend
 from edgeface.runtime.open import open_backend
 
@@ -40,7 +42,7 @@ def write_opencv_variant(source: str | os.PathLike[str], target: str | os.PathLi
     try:
         import onnx
     except ImportError as error:
-        raise MissingDependencyError.for_extra("onnx", "quantize", "writing a model's variant for OpenCV") from error
+        raise missing("onnx", "quantize", "writing a model's variant for OpenCV") from error
     with open_backend(source, threads=1) as original:
         model = onnx.load(os.fspath(source))
         _Rewriter(model).rewrite()
@@ -243,9 +245,9 @@ def main() -> int:
     try:
         write_opencv_variant(given.model, given.output)
     except EdgefaceError as error:
-        print(f"error: {error}", file=sys.stderr)
+        report_error(error)
         return 1
-    print(f"wrote {given.output}")
+    echo(f"wrote {given.output}")
     return 0
 
 

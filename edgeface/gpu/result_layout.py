@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgeface.cuda.structs import FACE_BYTES, FACE_FLOATS, LIMIT
 from edgeface.errors import SpecError
+from edgeface.inference.outputs import checked_head
 from edgeface.runtime.base import TensorInfo
 from edgeface.spec.model import ModelSpec
 from edgeface.types import Attributes, Faces
@@ -41,11 +42,13 @@ def buckets_of(batches: tuple[int, int]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class ResultLayout:
-    """Byte offsets of each output and of the faces; ``heads`` are the outputs that ``Attributes`` has a field for."""
+    """Byte offsets of each output and of the faces; ``heads`` are the outputs that ``Attributes`` has a field for, with
+    what the ``spec`` says of them."""
 
     outputs: Mapping[str, tuple[TensorInfo, int]]
     faces: int
     heads: tuple[str, ...]
+    spec: ModelSpec
 
     @classmethod
     def of(cls, outputs: tuple[TensorInfo, ...], spec: ModelSpec) -> ResultLayout:
@@ -63,7 +66,7 @@ class ResultLayout:
         if missing or not heads:
             wanted = ", ".join(missing or _HEADS)
             raise SpecError(f"the attribute network lacks the output {wanted}; export the model again")
-        return cls(places, offset, heads)
+        return cls(places, offset, heads, spec)
 
     @property
     def size(self) -> int:
@@ -102,8 +105,14 @@ class ResultLayout:
         return Faces(rows[:, :4], rows[:, 4], rows[:, 5:].reshape(-1, 5, 2))
 
     def read_attributes(self, block: NDArray[np.uint8], count: int, first: int = 0) -> Attributes:
-        """The heads of ``count`` crops of the round from ``first`` on; NaN for a head that the network lacks."""
-        given = {name: self._output(block, name, first, count) for name in self.heads}
+        """The heads of ``count`` crops of the round from ``first`` on; NaN for a head that the network lacks.
+
+        Raises ``ArtifactError`` for answers that the spec does not allow.
+        """
+        given = {
+            name: checked_head(self.spec.head(name), self._output(block, name, first, count), count, self.spec.name)
+            for name in self.heads
+        }
         if len(given) == len(_HEADS):
             return Attributes(**given)
         return dataclasses.replace(Attributes.unknown(count), **given)

@@ -25,7 +25,12 @@ def checked_head(head: HeadSpec, answer: NDArray[Any], count: int, model: str, v
         fault = f"expected {list(wanted)}, found {list(answer.shape)}"
     elif values and not np.isfinite(answer).all():
         fault = "it holds what is not a finite number"
-    elif values and head.kind == "classification" and not (-_ROUNDING <= answer.min() <= answer.max() <= 1 + _ROUNDING):
+    elif (
+        values
+        and count
+        and head.kind == "classification"
+        and not (-_ROUNDING <= answer.min() <= answer.max() <= 1 + _ROUNDING)
+    ):
         fault = f"expected probabilities from 0 to 1, found {answer.min():g} to {answer.max():g}"
     else:
         return answer

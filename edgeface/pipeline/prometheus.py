@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from edgeface.errors import MissingDependencyError
+from edgeface.common.install import missing
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -42,9 +42,7 @@ class Metrics:
         try:
             from prometheus_client import CollectorRegistry, ProcessCollector
         except ImportError as error:
-            raise MissingDependencyError(
-                "--metrics needs `prometheus-client`, which is not installed: pip install -e '.[live]'"
-            ) from error
+            raise missing("prometheus-client", "live", "--metrics") from error
         self._registry = CollectorRegistry()
         for collector in (*collectors, _threads):
             self._registry.register(_Registered(collector))

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.errors import ArtifactError, MissingDependencyError, SpecError
+from edgeface.common.install import missing
+from edgeface.errors import ArtifactError, SpecError
 from edgeface.spec.model import DETECTOR_KEY, MODEL_KEY, DetectorSpec, ModelSpec, PrecisionSpec
 
 Node = Any
@@ -32,7 +33,7 @@ def import_onnx() -> Any:
         for module in ("checker", "helper", "numpy_helper", "shape_inference"):
             importlib.import_module(f"onnx.{module}")
     except ImportError as error:
-        raise MissingDependencyError.for_extra("onnx", "quantize", "quantising a model") from error
+        raise missing("onnx", "quantize", "quantising a model") from error
     return onnx
 
 

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from edgeface.common.files import atomic_path, sha256_file
-from edgeface.errors import ConfigError, EdgefaceError, MissingDependencyError
+from edgeface.common.install import missing
+from edgeface.errors import ConfigError, EdgefaceError
 from edgeface.quantization.bias_correction import channel_means
 from edgeface.quantization.canonicalise import prepare
 from edgeface.quantization.graph import Model, import_onnx, read_float_model
@@ -187,4 +188,4 @@ def _import_calibrate() -> Any:
     try:
         return importlib.import_module("onnxruntime.quantization.calibrate")
     except ImportError as error:
-        raise MissingDependencyError.for_extra("onnxruntime", "quantize", "calibrating a model") from error
+        raise missing("onnxruntime", "quantize", "calibrating a model") from error

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
+from edgeface.common.install import missing
+from edgeface.errors import ArtifactError, BackendError
 from edgeface.runtime.base import Feed, OpenModel, TensorInfo, check_feed, check_file, first_line, on_cpu, thread_count
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -105,5 +106,5 @@ def _openvino() -> Any:
     try:
         import openvino
     except ImportError as error:
-        raise MissingDependencyError.for_extra("openvino", "openvino", "EDGEFACE_RUNTIME=openvino") from error
+        raise missing("openvino", "openvino", "EDGEFACE_RUNTIME=openvino") from error
     return openvino

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
+from edgeface.common.install import missing
+from edgeface.errors import ArtifactError, BackendError
 from edgeface.runtime.base import Feed, OpenModel, TensorInfo, check_feed, check_file, first_line, on_cpu, thread_count
 from edgeface.spec.precision import needs_simulation, precision_in
 
@@ -135,9 +136,7 @@ def _onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingDependencyError(
-            "running an ONNX model needs `onnxruntime`, which is not installed: pip install onnxruntime"
-        ) from error
+        raise missing("onnxruntime", "", "running an ONNX model") from error
     return onnxruntime
 
 

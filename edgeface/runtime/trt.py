@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.common import machine
+from edgeface.common.install import missing
 from edgeface.cuda.pycuda_context import Device, find_gpu, keep_context
 from edgeface.errors import ArtifactError, BackendError, MissingDependencyError
 from edgeface.runtime.base import Feed, OpenModel, TensorInfo, check_feed
@@ -26,7 +27,7 @@ except ImportError as error:
             "no TensorRT in this Python: on a Jetson it is JetPack's, sudo apt install python3-libnvinfer, "
             "in a virtual environment made with --system-site-packages"
         ) from error
-    raise MissingDependencyError.for_extra("tensorrt", "gpu", "building or running an engine") from error
+    raise missing("tensorrt", "gpu", "building or running an engine") from error
 except OSError as error:
     raise MissingDependencyError(
         f"TensorRT is installed but cannot be loaded ({error}): install the one that fits this machine's CUDA"

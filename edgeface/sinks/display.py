@@ -9,6 +9,7 @@ import sys
 import numpy as np
 
 from edgeface.common.addresses import public_name
+from edgeface.common.install import install, pip
 from edgeface.errors import MissingDependencyError, SinkError
 from edgeface.inference.overlay import draw_faces
 from edgeface.inference.result import FrameResult
@@ -16,7 +17,6 @@ from edgeface.sinks.base import Sink
 
 _TITLE = "edgeface"
 _ENDS = (27, ord("q"))
-_HOW = "pip uninstall opencv-python-headless && pip install opencv-python"
 
 
 class DisplaySink(Sink):
@@ -34,8 +34,9 @@ class DisplaySink(Sink):
         if uri != "display:":
             raise SinkError(f"`{self.name}` has nothing to choose, expected `display:`")
         if not has_windows():
+            how = f"{pip()} uninstall opencv-python-headless && {install('opencv-python')}"
             raise MissingDependencyError(
-                f"`{uri}` needs OpenCV with windows, this one was built without: {_HOW}; or use http://:8090"
+                f"`{uri}` needs OpenCV with windows, this one was built without: {how}; or use http://:8090"
             )
         if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise SinkError(f"`{uri}` needs a screen, neither DISPLAY nor WAYLAND_DISPLAY is set; try http://:8090")

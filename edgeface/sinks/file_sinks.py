@@ -7,14 +7,13 @@ Ctrl-C or a source that broke off; where writing fails it does not appear at all
 from __future__ import annotations
 
 import csv
-import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from edgeface.common.console import echo_json, json_text
 from edgeface.errors import SinkError
 from edgeface.imaging.image_io import SUFFIXES, write_image
 from edgeface.inference.overlay import draw_faces
@@ -36,9 +35,7 @@ class StdoutSink(MessageSink):
 
     def send(self, message: Message) -> None:
         """Write one line."""
-        with writing("stdout"):
-            sys.stdout.write(json_line(message))
-            sys.stdout.flush()
+        echo_json(message)
 
     def close(self) -> None:
         """Stdout stays open, it is not ours."""
@@ -144,7 +141,7 @@ class PictureSink(Sink):
 
 def json_line(message: Message) -> str:
     """A message's JSON with its line break."""
-    return json.dumps(message, ensure_ascii=False) + "\n"
+    return json_text(message) + "\n"
 
 
 def csv_row(face: Face) -> list[Any]:

@@ -58,7 +58,7 @@ def configurations(
             "availability_topic": f"{topic}/availability",
             "device": {
                 "identifiers": [device],
-                "name": f"edgeface {source.rpartition('/')[2] or source}",
+                "name": f"edgeface {source.partition('://')[2] or source.rpartition('/')[2] or source}",
                 "manufacturer": "edgeface",
                 "model": "face analysis",
                 "sw_version": __version__,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import re
 import threading
 from collections import deque
-from functools import partial
+from functools import lru_cache, partial
 from importlib.resources import files
 from urllib.parse import parse_qs
 
 import numpy as np
 
+from edgeface.common.addresses import secret_of
 from edgeface.common.web_server import Page, Request, WebServer
-from edgeface.errors import SinkError
+from edgeface.errors import ConfigError, SinkError
 from edgeface.inference.overlay import draw_faces
 from edgeface.inference.result import FrameResult
 from edgeface.sinks.base import Message, MessageSink, SinkCounters
@@ -23,6 +27,10 @@ from edgeface.types import Image
 _PORT = 8090
 _BOUNDARY = "edgeface-frame"
 _EVENTS_KEPT = 64
+_SOURCES = 16
+"""Sources whose newest image is kept."""
+TOKEN = "EDGEFACE_HTTP_TOKEN"
+"""Environment variable with a token that readers need."""
 _HEARTBEAT_S = 5.0
 """An idle stream of events says so this often, so that a client that is gone is noticed."""
 
@@ -34,7 +42,8 @@ class HttpSink(MessageSink):
     Events are the JSON of ``FrameResult``, or whatever ``send`` is given; a reader that falls behind loses the oldest.
     With several sources ``/stream.mjpg?source=NAME`` shows one of them, without a name the first.
     Options: ``quality`` of the JPEGs (80), ``width`` in pixels that larger images are scaled down to (0: never).
-    Without a host in the address only this machine is served; there is no password, so put a proxy in front.
+    Without a host in the address only this machine is served. ``$EDGEFACE_HTTP_TOKEN`` is a token that every reader
+    needs; there is no encryption, so put a proxy in front where others may listen.
     """
 
     live = True
@@ -59,7 +68,11 @@ class HttpSink(MessageSink):
         self._written = self._lost = 0
         self._closed = False
         pages: dict[str, Page] = {"/": _page, "/stream.mjpg": self._stream, "/events": self._follow}
-        self._server = WebServer(url.hostname or "", _PORT if url.port is None else url.port, pages)
+        try:
+            token = secret_of(TOKEN)
+        except ConfigError as error:
+            raise SinkError(str(error)) from None
+        self._server = WebServer(url.hostname or "", _PORT if url.port is None else url.port, pages, token)
         self.name = self.url = self._server.url
         log.info("serving %s", self.url, extra={"sink": self.name, "state": "live"})
 
@@ -71,6 +84,10 @@ class HttpSink(MessageSink):
     def append(self, result: FrameResult) -> None:
         with self._changed:
             self._newest[result.frame.source] = (self._sent + 1, result)
+            if len(self._newest) > _SOURCES:  # of a folder, every image is a source
+                oldest = min(self._newest, key=lambda source: self._newest[source][0])
+                del self._newest[oldest]
+                self._jpegs.pop(oldest, None)
         self.send(result.to_dict())
 
     def send(self, message: Message) -> None:
@@ -96,7 +113,8 @@ class HttpSink(MessageSink):
         """Parts of JPEG, each the newest there is; without a new one the last again, to notice who is gone."""
         query = parse_qs(request.path.partition("?")[2])
         source = query.get("source", [None])[0]
-        request.open_ended(f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
+        if not request.open_ended(f"multipart/x-mixed-replace; boundary={_BOUNDARY}"):
+            return
         seen = 0
         while True:
             with self._changed:
@@ -127,12 +145,16 @@ class HttpSink(MessageSink):
         with self._encoding:
             if self._jpegs.get(source, (0, b""))[0] != number:
                 drawn = draw_faces(result.frame.pixels, result.faces)
-                self._jpegs[source] = (number, jpeg_of(drawn, self._quality, self._width))
+                jpeg = jpeg_of(drawn, self._quality, self._width)
+                if source not in self._newest:
+                    return jpeg
+                self._jpegs[source] = (number, jpeg)
             return self._jpegs[source][1]
 
     def _follow(self, request: Request) -> None:
         """Server-sent events from now on, in order."""
-        request.open_ended("text/event-stream; charset=utf-8")
+        if not request.open_ended("text/event-stream; charset=utf-8"):
+            return
         request.wfile.write(b"retry: 1000\n\n")
         seen = self._sent
         while True:
@@ -149,7 +171,17 @@ class HttpSink(MessageSink):
 
 
 def _page(request: Request) -> None:
-    request.answer(200, "text/html; charset=utf-8", (files("edgeface.assets") / "live.html").read_bytes())
+    request.answer(200, "text/html; charset=utf-8", *_html())
+
+
+@lru_cache(maxsize=1)
+def _html() -> tuple[bytes, str]:
+    """The page, and a policy that lets nothing run or load but what is in it and comes from this server."""
+    page = (files("edgeface.assets") / "live.html").read_bytes()
+    parts = (re.search(rb"<%b>(.*?)</%b>" % (tag, tag), page, re.DOTALL) for tag in (b"script", b"style"))
+    script, style = (base64.b64encode(hashlib.sha256(part[1] if part else b"").digest()).decode() for part in parts)
+    own = f"script-src 'sha256-{script}'; style-src 'sha256-{style}'; img-src 'self'; connect-src 'self'"
+    return page, f"default-src 'none'; {own}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
 def jpeg_of(image: Image, quality: int = 80, width: int = 0) -> bytes:

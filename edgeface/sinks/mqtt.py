@@ -14,7 +14,8 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
-from edgeface.errors import MissingDependencyError, SinkError
+from edgeface.common.install import missing
+from edgeface.errors import SinkError
 from edgeface.inference.result import FrameResult
 from edgeface.sinks.base import Message, MessageSink
 from edgeface.sinks.home_assistant import COUNTS, STATE, Entity, configurations, slug
@@ -28,6 +29,7 @@ _ACKNOWLEDGED_S = 10.0
 _CHECK_S = 0.5
 """While a message waits for its acknowledgement, a lost connection and ``abort`` are noticed this soon."""
 _QOS = 1
+_LONGEST_TOPIC = 1024
 PASSWORD = "EDGEFACE_MQTT_PASSWORD"
 """Environment variable, so that the password is on no command line."""
 
@@ -46,11 +48,14 @@ class MqttSink(ReconnectingSink, MessageSink):
         super().__init__(given.name)
         url = given.url()
         self._topic = unquote(url.path).strip("/")
-        if not url.hostname or not self._topic or set(self._topic) & set("+#\0"):
+        if not url.hostname or not _is_topic(self._topic):
             raise SinkError(f"`{self.name}` is no topic to publish to, expected mqtt://HOST/TOPIC")
         self._every_s = given.number("every", 0, 86_400)
         self._with_faces = bool(given.number("faces", 0, 1))
         self._discovery = given.text("discovery").strip("/")
+        if self._discovery and not _is_topic(self._discovery):
+            wanted = "a topic without + # $ and control characters, or nothing"
+            raise SinkError(f"`{self.name}`: option `discovery` expects {wanted}")
         self._next_s: dict[str, float] = {}
         self._people: dict[str, int] = {}
         self._announced: set[tuple[str, str]] = set()
@@ -149,12 +154,18 @@ class MqttSink(ReconnectingSink, MessageSink):
         self._connected = False
 
 
+def _is_topic(text: str) -> bool:
+    """Whether messages may be published under a topic (MQTT 5, sections 1.5.4 and 4.7): no wildcard, no ``$``, and room
+    for the levels that are added."""
+    return bool(text) and text.isprintable() and not set(text) & set("+#$") and len(text.encode()) <= _LONGEST_TOPIC
+
+
 def _client(topic: str, given: SinkUri, user: str, password: str) -> Any:
     try:
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion
     except ImportError as error:
-        raise MissingDependencyError.for_extra("paho-mqtt", "live", "an mqtt:// sink") from error
+        raise missing("paho-mqtt", "live", "an mqtt:// sink") from error
     client = Client(CallbackAPIVersion.VERSION2)
     client.will_set(f"{topic}/availability", "offline", qos=_QOS, retain=True)
     client.reconnect_delay_set(1, 15)

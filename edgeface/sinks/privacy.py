@@ -123,7 +123,9 @@ class FaceBlur:
 
     def __call__(self, result: FrameResult) -> Frame:
         """A copy of the result's frame; its own pixels stay."""
-        recent = self._recent.setdefault(result.frame.source, deque(maxlen=_HELD_FRAMES))
+        still = result.frame.pts_s is None  # nothing follows it, and of a folder every image is a source
+        empty: deque[list[tuple[float, float, float, float]]] = deque(maxlen=_HELD_FRAMES)
+        recent = empty if still else self._recent.setdefault(result.frame.source, empty)
         recent.append([face.box for face in result.faces])
         pixels = np.array(result.frame.pixels)
         for box in {box for boxes in recent for box in boxes}:

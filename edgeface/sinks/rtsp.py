@@ -13,7 +13,7 @@ from edgeface.errors import SinkError
 from edgeface.inference.overlay import draw_faces
 from edgeface.inference.result import FrameResult
 from edgeface.sinks.reconnecting import ReconnectingSink
-from edgeface.sinks.rtsp_client import TICKS_PER_S, RtspPush, nal_units
+from edgeface.sinks.rtsp_client import TICKS_PER_S, Login, RtspPush, nal_units
 from edgeface.sinks.sink_uri import SinkUri
 from edgeface.types import Image
 
@@ -38,7 +38,7 @@ class RtspSink(ReconnectingSink):
         url = given.url()
         if not url.hostname or url.path in ("", "/"):
             raise SinkError(f"`{self.name}` is no address to push to, expected rtsp://HOST:8554/NAME")
-        self._url = url
+        self._url, self._login = url, Login(url)
         self._bitrate = int(1000 * given.number("bitrate", 50, 100_000))
         self._timeout_s = given.number("timeout", 0.1, 120)
         self._connection: RtspPush | None = None
@@ -67,7 +67,7 @@ class RtspSink(ReconnectingSink):
             self._tick = max(self._tick + 1, round((time.monotonic() - self._started_s) * TICKS_PER_S))
             units = self._encoded(drawn)
             if self._connection is None:
-                self._connection = RtspPush(self._url, units, self._timeout_s)
+                self._connection = RtspPush(self._url, units, self._timeout_s, self._login)
             self._connection.send(units, self._tick)
         except (av.FFmpegError, OSError) as error:
             self._hang_up()

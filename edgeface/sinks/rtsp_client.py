@@ -12,6 +12,7 @@ import re
 import secrets
 import socket
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from urllib.parse import SplitResult, unquote
 
@@ -27,13 +28,40 @@ _SPS, _PPS = 7, 8
 _LONGEST_HEAD = 65_536
 
 
+class Login:
+    """User and password for one server, over all connections to it.
+
+    Digest is taken where it is offered, and once it was, the password is never sent in clear as ``Basic`` does: anyone
+    on the way could ask for that.
+    """
+
+    def __init__(self, url: SplitResult) -> None:
+        self.user, self.password = unquote(url.username or ""), unquote(url.password or "")
+        self._digest_only = False
+
+    def chosen(self, challenges: Sequence[str]) -> str:
+        """The challenge to answer. Raises ``OSError`` where there is none that may be."""
+        digests = [one for one in challenges if one.lower().startswith("digest")]
+        known = [one for one in digests if not re.search(r'algorithm="?(?!MD5\b(?!-))', one, re.IGNORECASE)]
+        self._digest_only |= bool(digests)
+        basics = [one for one in challenges if one.lower().startswith("basic")]
+        if known:
+            return known[0]
+        if self._digest_only and basics:
+            raise OSError("the server asks for the password in clear (Basic), where it was Digest before")
+        if basics:
+            return basics[0]
+        raise OSError("the server asks for a login that is neither Digest with MD5 nor Basic")
+
+
 class RtspPush:
     """A connection that a stream is recorded over; ``units`` are its first image's, with the parameter sets."""
 
-    def __init__(self, url: SplitResult, units: Sequence[bytes], timeout_s: float) -> None:
+    def __init__(self, url: SplitResult, units: Sequence[bytes], timeout_s: float, login: Login | None = None) -> None:
         host = url.hostname or ""
         port = url.port or _PORT
-        self._user, self._password = unquote(url.username or ""), unquote(url.password or "")
+        self._login = login or Login(url)
+        self._timeout_s = timeout_s
         self._uri = url._replace(netloc=url.netloc.rpartition("@")[2], fragment="").geturl()
         self._number, self._sequence = 0, secrets.randbelow(1 << 16)
         self._sender = secrets.randbits(32)
@@ -90,9 +118,9 @@ class RtspPush:
         for _ in range(2):
             self._socket.sendall(self._request(method, uri, headers, body))
             status, answer = self._answer()
-            if status != 401 or self._challenge or not self._user:
+            if status != 401 or self._challenge or not self._login.user:
                 break
-            self._challenge = answer.get("www-authenticate", "")
+            self._challenge = self._login.chosen(answer.get("www-authenticate", "").split("\n"))
         if status != 200:
             raise OSError(f"the server answers {method} with {status}")
         return answer
@@ -107,30 +135,45 @@ class RtspPush:
         return f"{method} {uri} RTSP/1.0\r\n{head}\r\n".encode() + body
 
     def _answer(self) -> tuple[int, dict[str, str]]:
+        """Status and headers, a header that comes twice with its values on lines of their own."""
+        ends_s = time.monotonic() + self._timeout_s
         while b"\r\n\r\n" not in self._rest:
-            data = self._socket.recv(4096)
-            if not data or len(self._rest) > _LONGEST_HEAD:
-                raise ConnectionResetError("the server hung up")
-            self._rest += data
+            self._receive(ends_s)
+            if len(self._rest) > _LONGEST_HEAD:
+                raise OSError("the server's answer has no end")
         head, self._rest = self._rest.split(b"\r\n\r\n", 1)
         first, *lines = head.decode("utf-8", "replace").split("\r\n")
         found = re.match(r"RTSP/\d\.\d (\d{3})", first)
         if found is None:
             raise OSError("the server does not speak RTSP")
-        headers = {key.strip().lower(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-        length = int(headers.get("content-length", "0")) if headers.get("content-length", "0").isdecimal() else 0
-        while len(self._rest) < min(length, _LONGEST_HEAD):
-            self._rest += self._socket.recv(4096) or b"\0" * length
-        self._rest = self._rest[length:]
+        headers: dict[str, str] = {}
+        for key, _, value in (line.partition(":") for line in lines):
+            key = key.strip().lower()
+            headers[key] = f"{headers[key]}\n{value.strip()}" if key in headers else value.strip()
+        length = headers.get("content-length", "0")
+        if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > _LONGEST_HEAD:
+            raise OSError(f"the server's answer has a length that is not from 0 to {_LONGEST_HEAD} bytes")
+        while len(self._rest) < int(length):
+            self._receive(ends_s)
+        self._rest = self._rest[int(length) :]
         return int(found[1]), headers
+
+    def _receive(self, ends_s: float) -> None:
+        """Wait for more of an answer, which as a whole has to come in time."""
+        if time.monotonic() > ends_s:
+            raise TimeoutError(f"the server's answer is not whole after {self._timeout_s:g} s")
+        data = self._socket.recv(4096)
+        if not data:
+            raise ConnectionResetError("the server hung up")
+        self._rest += data
 
     def _authorization(self, method: str, uri: str) -> str:
         if self._challenge.lower().startswith("basic"):
-            return "Basic " + base64.b64encode(f"{self._user}:{self._password}".encode()).decode()
+            return "Basic " + base64.b64encode(f"{self._login.user}:{self._login.password}".encode()).decode()
         given = dict(re.findall(r'(\w+)="([^"]*)"', self._challenge))
         realm, nonce = given.get("realm", ""), given.get("nonce", "")
-        response = _md5(_md5(self._user, realm, self._password), nonce, _md5(method, uri))
-        fields = {"username": self._user, "realm": realm, "nonce": nonce, "uri": uri, "response": response}
+        response = _md5(_md5(self._login.user, realm, self._login.password), nonce, _md5(method, uri))
+        fields = {"username": self._login.user, "realm": realm, "nonce": nonce, "uri": uri, "response": response}
         return "Digest " + ", ".join(f'{key}="{value}"' for key, value in fields.items())
 
 

@@ -40,7 +40,8 @@ class SinkUri:
         try:
             return address_parts(self.address.removeprefix("webhook:"))
         except ConfigError as error:
-            raise SinkError(str(error)) from None
+            what = "; expected webhook:https://HOST/PATH" if self.address.startswith("webhook:") else ""
+            raise SinkError(f"{error}{what}") from None
 
     def text(self, key: str) -> str:
         return str(self._values[key])

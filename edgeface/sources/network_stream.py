@@ -27,7 +27,8 @@ _DAMAGED_LIMIT = 200
 def stream_source(uri: str, options: SourceOptions) -> LiveSource:
     """A network stream as a live source; its name shows no password. Raises ``ConfigError`` for no address."""
     address_parts(uri)
-    return LiveSource(public_name(uri), lambda counters: Stream(uri, options, counters), options)
+    source = LiveSource(public_name(uri), lambda counters: Stream(uri, options, counters, source.name), options)
+    return source
 
 
 class Stream:
@@ -37,10 +38,10 @@ class Stream:
     the way has filled) is caught up with by decoding key frames only. HLS comes in bursts and is paced by its times.
     """
 
-    def __init__(self, uri: str, options: SourceOptions, counters: Counters) -> None:
+    def __init__(self, uri: str, options: SourceOptions, counters: Counters, name: str | None = None) -> None:
         import av
 
-        self._name, self._options, self._counters = public_name(uri), options, counters
+        self._name, self._options, self._counters = name or public_name(uri), options, counters
         started_s = time.monotonic()
         try:
             limits_s = options.open_s, options.stall_s

@@ -16,6 +16,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from edgeface.common.install import install
 from edgeface.cuda.context import current_context
 from edgeface.cuda.driver import Driver
 from edgeface.cuda.pycuda_context import keep_context
@@ -93,7 +94,8 @@ def surfaces(
         except ImportError as error:
             if package:
                 raise MissingDependencyError(
-                    "decoding on the GPU by PyNvVideoCodec needs it, which is not installed: pip install PyNvVideoCodec"
+                    "decoding on the GPU by PyNvVideoCodec needs it, which is not installed: "
+                    + install("PyNvVideoCodec")
                 ) from error
         else:
             return _by_pynvvideocodec(codec, os.fspath(path), index)
@@ -144,7 +146,7 @@ def _by_pyav(path: str, index: int) -> Iterator[tuple[DeviceFrame, float | None]
             "cuda", device=str(index), is_hw_owned=True, options={"primary_ctx": "0", "current_ctx": "1"}
         )
     except (ImportError, TypeError) as error:
-        raise MissingDependencyError("decoding on the GPU needs PyAV 17 or newer: pip install -U av") from error
+        raise MissingDependencyError(f"decoding on the GPU needs PyAV 17 or newer: {install('av>=17')}") from error
     keep_context(index)  # FFmpeg does not hold the context that it is given
     try:
         with current_context(index):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from edgeface.common.install import upgrade
 from edgeface.common.json_text import finite_json, json_object
 from edgeface.common.toml_file import from_table
 from edgeface.errors import SpecError
@@ -231,7 +232,7 @@ def _parsed(kind: type[_Spec], text: str, where: str) -> _Spec:
     if version > SCHEMA_VERSION:
         raise SpecError(
             f"{where}: its {kind.__name__} has schema {version}, this edgeface reads up to {SCHEMA_VERSION}; "
-            "upgrade with: pip install --upgrade edgeface"
+            f"{upgrade()}"
         )
     try:
         return from_table(kind, raw, "the spec", SpecError, ignore_unknown=True)

@@ -18,6 +18,7 @@ from typing import Any
 
 from edgeface.common import machine
 from edgeface.common.files import atomic_path, sha256_file
+from edgeface.common.install import upgrade
 from edgeface.common.json_text import json_object
 from edgeface.common.toml_file import from_table
 from edgeface.errors import ArtifactError
@@ -91,8 +92,7 @@ def load_passport(engine: str | os.PathLike[str]) -> Passport | None:
     check_signature(where, text)
     if version > SCHEMA_VERSION:
         raise ArtifactError(
-            f"passport `{where}` has schema {version}, this edgeface reads up to {SCHEMA_VERSION}; "
-            "upgrade with: pip install --upgrade edgeface"
+            f"passport `{where}` has schema {version}, this edgeface reads up to {SCHEMA_VERSION}; {upgrade()}"
         )
     try:
         return from_table(Passport, raw, "the passport", ArtifactError, ignore_unknown=True)

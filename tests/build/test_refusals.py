@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from edgeface.common.install import install_extra
 from edgeface.build.build import Built, BuildRequest, build_engine
 from edgeface.build.request import resolve
 from edgeface.common.files import cache_dir
@@ -81,7 +82,7 @@ def test_without_a_gpu_the_sentence_names_the_extra(model: Path, tmp_path: Path)
         with pytest.raises(BackendError) as refused:
             build_engine(order)
         assert str(refused.value).startswith("no NVIDIA GPU here: ")
-        assert "pip install 'edgeface[gpu]'" in str(refused.value) or "JetPack" in str(refused.value)
+        assert install_extra("gpu", "tensorrt") in str(refused.value) or "JetPack" in str(refused.value)
         assert str(refused.value).endswith("for this processor: --target cpu")
     else:
         pytest.skip("there is a GPU here")

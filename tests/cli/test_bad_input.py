@@ -116,7 +116,7 @@ def newer_spec() -> str:
         ("", "has no `edgeface.spec` in its metadata, so nothing says how to feed it; make it with: edgeface export"),
         (
             newer_spec(),
-            "its ModelSpec has schema 2, this edgeface reads up to 1; upgrade with: pip install --upgrade edgeface",
+            "its ModelSpec has schema 2, this edgeface reads up to 1; upgrade with: git -C ",
         ),
         ("{", "its ModelSpec is not a JSON object with a schema_version; export the model again"),
         (
@@ -266,3 +266,14 @@ def test_usage_mistakes_exit_2(cli: Cli) -> None:
         assert result.code == 2
         assert "Usage: edgeface" in result.err
         assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("verb", ["predict", "info", "run", "evaluate"])
+@pytest.mark.parametrize(
+    "address", ["rtsp://me:hunter2@camera/x", "rtsp://camera/?pwd=hunter2", "rtsp://me:hun/ter2@camera"]
+)
+def test_an_address_in_a_files_place_shows_no_password(cli: Cli, verb: str, address: str) -> None:
+    more = ["--stats", "0.5", "--give-up", "0.3", "--stall", "0.3"] if verb == "run" else []
+    more += ["--data", address] if verb == "evaluate" else []
+    result = cli(verb, address, *more)
+    assert result.code in (1, 2) and "ter2" not in result.err + result.out

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeface.calibration import read_set
+from edgeface.common.install import install_extra
 from tests.calibration.networks import write_conv_model
 from tests.calibration.people import add_crowd, add_person
 from tests.cli.conftest import Cli, Result
@@ -120,7 +121,7 @@ def test_without_onnx_there_is_no_curve(
     model = write_conv_model(tmp_path / "conv.onnx")
     monkeypatch.setitem(sys.modules, "onnx", None)
     options = ("--data", crowd, "--model", model, "--detector", tiny_detector)
-    sentence = "needs `onnx`, which is not installed: pip install 'edgeface[quantize]'"
+    sentence = f"needs `onnx`, which is not installed: {install_extra('quantize', 'onnx')}"
     result = cli("calibration", "check", made, *options)
     assert result.code == 0
     assert result.err.startswith("no curve: ")

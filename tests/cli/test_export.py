@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeface.common.files import sha256_file
+from edgeface.common.install import install_extra
 from edgeface.spec.metadata import model_spec
 from edgeface.spec.model import MODEL_KEY
 from tests.cli.conftest import Cli
@@ -71,4 +72,4 @@ def test_without_the_extra(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "torch", None)  # importing it fails as where it is not installed
     result = cli("export", tmp_path / "model.pt2", "-o", tmp_path / "model.onnx")
     assert result.code == 1
-    assert "needs `torch`, which is not installed: pip install 'edgeface[train]'" in result.err
+    assert f"needs `torch`, which is not installed: {install_extra('train', 'torch')}" in result.err

@@ -63,3 +63,17 @@ def test_metrics_and_a_page_are_served_meanwhile(clip: Path, cli: Cli, models: l
     assert "metrics at http://127.0.0.1:" in result.err
     events = [json.loads(line) for line in result.err.splitlines() if line.startswith("{")]
     assert any(event["message"].startswith("serving http://127.0.0.1:") for event in events)
+
+
+@pytest.mark.parametrize("more", [[], ["--privacy"]])
+def test_sources_are_told_apart_by_the_names_they_are_given(cli: Cli, models: list[str], more: list[str]) -> None:
+    sources = [f"synthetic:?frames=3&size=160x120&seed=1#name={name}" for name in ("door", "yard")]
+    result = cli("run", *sources, "synthetic:?frames=3&size=160x120", "--json", *more, *models)
+    assert result.code == 0
+    assert {line["source"] for line in result.json_lines()} == {"door", "yard", "synthetic:?frames=3&size=160x120"}
+
+
+def test_sources_of_one_name_are_numbered(cli: Cli, models: list[str]) -> None:
+    uri = "synthetic:?frames=2&size=160x120&faces=1"
+    result = cli("run", uri, uri, "--json", *models)
+    assert [line["source"] for line in result.json_lines()] == [f"{uri}#1"] * 2 + [f"{uri}#2"] * 2

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
+import logging
 import os
+import re
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
 import typer
 
 from edgeface.cli import main
+from edgeface.cli.live_options import logging_events
 from edgeface.cli.options import refuse_overwriting_input
 from edgeface.common import console as output
 from edgeface.errors import ConfigError, SinkError
+from tests.conftest import ROOT
 
 
 class Terminal(io.StringIO):
@@ -90,3 +96,45 @@ def test_outputs_never_replace_inputs(tmp_path: Path) -> None:
             refuse_overwriting_input(source, out)
     for source, out in [(video, tmp_path), (picture, tmp_path / "out"), (tmp_path, tmp_path / "out")]:
         refuse_overwriting_input(source, out)
+
+
+HOSTILE = "a\x1b]0;owned\x07\x9b2J\x7f\u202egnp.exe\u2066\ud800\nb"
+
+
+def test_nothing_that_steers_a_terminal_is_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", stdout := Terminal())
+    output.echo(HOSTILE)
+    output.echo_json({HOSTILE: HOSTILE})
+    output.table(HOSTILE, [HOSTILE, "n"], [[HOSTILE, "1"]])
+    monkeypatch.undo()
+    output.log_line(HOSTILE)
+    output.report_error(SinkError(HOSTILE))
+    with logging_events("text"):
+        logging.getLogger("edgeface.live").warning("%s: %s", HOSTILE, HOSTILE)
+    with pytest.raises(typer.Exit):
+        main._guarded(lambda: (_ for _ in ()).throw(SinkError(HOSTILE)))()
+    errors = capsys.readouterr().err
+    own = re.sub(r"\x1b\[[0-9;]*m", "", stdout.getvalue())  # colours of our own tables
+    for told in (own, errors):
+        assert not [c for c in told if c != "\n" and (unicodedata.category(c) in ("Cc", "Cf", "Cs"))]
+        assert "\\x1b]0;owned\\x07" in told
+    assert errors.count("\n") == 4 and errors.startswith("a\\x1b]0;owned")
+    line = stdout.getvalue().splitlines()[2]
+    assert json.loads(line) == {HOSTILE: HOSTILE}
+
+
+def test_everything_printed_goes_through_the_console() -> None:
+    ways = re.compile(r"\bprint\(|typer\.echo|click\.echo|sys\.(stdout|stderr)\.write|logging\.Formatter\(")
+    own_process = {"edgeface/common/console.py", "edgeface/bench/model_speed.py"}  # one number from process to process
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for tree in ("edgeface", "trainer")
+        for path in sorted((ROOT / tree).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and ways.match(f"{ast.unparse(node.func)}(")
+        and str(path.relative_to(ROOT)) not in own_process
+    ]
+    assert found == []

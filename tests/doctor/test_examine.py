@@ -13,6 +13,7 @@ import pytest
 
 from edgeface.common import machine
 from edgeface.common.files import sha256_file
+from edgeface.common.install import install_extra, pip
 from edgeface.doctor import examine as doctor
 from edgeface.inference import detector as detect
 from tests.cli.conftest import Cli, cli  # noqa: F401
@@ -87,12 +88,12 @@ def test_missing_packages_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
     problems: list[str] = []
     hints: list[str] = []
     versions = doctor._packages(problems, hints, has_gpu=False)
-    assert problems == ["missing onnxruntime: pip install edgeface"]
-    assert hints == ["no torch here: training and exporting needs pip install 'edgeface[train]'"]
+    assert problems == [f"missing onnxruntime: {install_extra('', 'onnxruntime')}"]
+    assert hints == [f"no torch here: training and exporting needs {install_extra('train', 'torch')}"]
     assert versions["torch"] is None
     assert versions["numpy"] == "1.0"
     doctor._packages(problems, hints, has_gpu=True)
-    assert hints[-1] == "no pycuda here: running on the GPU needs pip install 'edgeface[gpu]'"
+    assert hints[-1] == f"no pycuda here: running on the GPU needs {install_extra('gpu', 'pycuda')}"
 
 
 def test_system_packages_count_as_present(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,8 +116,8 @@ def test_a_broken_package_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor._video(problems, [])["pyav"] is None
     assert doctor._providers(problems) == []
     assert problems == [
-        f"cannot import av ({fault}): pip install --force-reinstall av",
-        f"cannot import onnxruntime ({fault}): pip install --force-reinstall onnxruntime",
+        f"cannot import av ({fault}): {pip()} install --force-reinstall av",
+        f"cannot import onnxruntime ({fault}): {pip()} install --force-reinstall onnxruntime",
     ]
 
 

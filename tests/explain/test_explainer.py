@@ -130,7 +130,7 @@ def test_what_cannot_be_explained(tmp_path: Path, tiny_model: Path) -> None:  # 
 
 def test_the_onnx_package_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(MissingDependencyError, match=r"explaining an answer needs `onnx`.*edgeface\[quantize\]"):
+    with pytest.raises(MissingDependencyError, match=r"explaining an answer needs `onnx`.*install -e .*\[quantize\]"):
         Explainer(SHIPPED)
 
 

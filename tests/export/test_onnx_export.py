@@ -216,7 +216,7 @@ def test_a_damaged_graph_is_one_sentence(program: Path, tmp_path: Path) -> None:
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
-    with pytest.raises(MissingDependencyError, match=r"needs `torch`.*pip install 'edgeface\[train\]'"):
+    with pytest.raises(MissingDependencyError, match=r"needs `torch`.*pip install -e '.*\[train\]'"):
         export.export_onnx(tmp_path / "model.pt2", tmp_path / "model.onnx")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -138,9 +140,10 @@ def test_a_viewer_that_reads_nothing_holds_up_nobody() -> None:
 def test_viewers_are_bounded_and_a_place_becomes_free() -> None:
     with open_sink("http://127.0.0.1:0") as sink, feeding(sink):
         viewers = [get(sink, "/events") for _ in range(16)]
-        assert get(sink, "/").status == 503
+        assert get(sink, "/events").status == 503
+        assert get(sink, "/").status == 200, "a page takes no place"
         viewers[0].close()
-        assert until(lambda: get(sink, "/").status == 200)
+        assert until(lambda: get(sink, "/events").status == 200)
 
 
 def test_other_pages_and_other_hosts_are_refused() -> None:
@@ -186,3 +189,91 @@ def test_the_page_plays_in_chromium(tmp_path: Path) -> None:
         assert "34 ± 6" in table and "female 97 %" in table and "White 92 %" in table
         shot = decode_image(page.screenshot(tmp_path / "page.png").read_bytes())
         assert (abs(shot.astype(int) - 160).max(axis=2) < 6).mean() > 0.05, "the image of cam 2 is on the screen"
+
+
+def connected(sink: HttpSink, address: str = "127.0.0.1") -> socket.socket:
+    port = int(sink.url.rpartition(":")[2])
+    return socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(address, 0))
+
+
+def test_an_address_with_all_places_makes_room_for_another() -> None:
+    with open_sink("http://127.0.0.1:0") as sink, feeding(sink):
+        viewers = [get(sink, "/events") for _ in range(16)]
+        for _ in range(8):
+            other = connected(sink, "127.0.0.2")
+            other.sendall(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert other.recv(64).startswith(b"HTTP/1.1 200 ")
+            viewers.append(other)
+        last = connected(sink, "127.0.0.2")
+        last.sendall(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert last.recv(64).startswith(b"HTTP/1.1 503 "), "each has its half"
+
+
+def test_slow_clients_take_neither_descriptors_nor_the_owners_way_in() -> None:
+    with open_sink("http://127.0.0.1:0") as sink, feeding(sink):
+        before = len(os.listdir("/proc/self/fd"))
+        slow = []
+        for _ in range(320):
+            one = connected(sink)
+            with contextlib.suppress(OSError):  # it is hung up on already
+                one.sendall(b"GET / HTTP/1.1\r\nX: ")
+            slow.append(one)
+        assert threading.active_count() < 90 and len(os.listdir("/proc/self/fd")) - before - len(slow) < 80
+        assert get(sink, "/").status == 200
+        for one in slow:
+            one.close()
+
+
+def test_the_head_of_a_request_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeface.common.web_server._PATIENCE_S", 0.3)
+    with open_sink("http://127.0.0.1:0") as sink:
+        drip = connected(sink)
+
+        def ended() -> bool:
+            try:
+                drip.sendall(b"X")  # a byte now and then, which each wait for one would allow
+                drip.setblocking(False)
+                return drip.recv(1) == b""
+            except BlockingIOError:
+                return False
+            except OSError:
+                return True
+
+        assert until(ended)
+
+
+def test_no_other_site_may_frame_or_read_it() -> None:
+    with open_sink("http://127.0.0.1:0") as sink:
+        page = get(sink, "/")
+        policy = page.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy and "script-src 'sha256-" in policy and "unsafe" not in policy
+        for path in ("/", "/events", "/none"):
+            headers = get(sink, path).headers
+            assert (
+                headers["X-Frame-Options"] == "DENY" and "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+            )
+            assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        foreign = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+        assert get(sink, "/stream.mjpg", **foreign).status == 403
+
+
+def test_a_token_keeps_others_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEFACE_HTTP_TOKEN", "s3cret")
+    with open_sink("http://127.0.0.1:0") as sink, feeding(sink):
+        assert [get(sink, path).status for path in ("/", "/events", "/stream.mjpg", "/none")] == [401] * 4
+        assert get(sink, "/", Authorization="Bearer wrong").status == 401
+        assert next_event(get(sink, "/events", Authorization="Bearer s3cret"))
+        moved = get(sink, "/?token=s3cret")
+        cookie = moved.headers["Set-Cookie"]
+        assert (moved.status, moved.headers["Location"]) == (303, "/") and "HttpOnly; SameSite=Strict" in cookie
+        assert get(sink, "/", Cookie=cookie.partition(";")[0]).status == 200
+    monkeypatch.setenv("EDGEFACE_HTTP_TOKEN", "s3 cret")
+    with pytest.raises(SinkError, match=r"`\$EDGEFACE_HTTP_TOKEN` holds a blank"):
+        open_sink("http://127.0.0.1:0")
+
+
+def test_a_folder_of_images_does_not_fill_the_memory() -> None:
+    with open_sink("http://127.0.0.1:0") as sink:
+        for index in range(200):
+            sink.append(result(pixels(), 0, source=f"images/{index}.jpg"))
+        assert len(sink._newest) <= 16 and "images/199.jpg" in sink._newest

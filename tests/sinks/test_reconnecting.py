@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
 import traceback
+import tracemalloc
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from edgeface.sinks import reconnecting as sink_live
 from edgeface.sinks.display import has_windows
 from edgeface.sinks.open import open_sink
 from edgeface.sinks.queue import BoundedSink
+from edgeface.sinks.rtsp_client import Login, RtspPush
 from edgeface.sinks.sink_uri import SinkUri
 from edgeface.types import Image
 from tests.pipeline.clips import moving, result
@@ -65,7 +70,7 @@ def test_a_wrong_uri_is_one_sentence(uri: str, message: str) -> None:
 @pytest.mark.skipif(has_windows(), reason="this OpenCV has windows")
 def test_a_window_says_what_to_install() -> None:
     with pytest.raises(
-        MissingDependencyError, match="pip uninstall opencv-python-headless && pip install opencv-python"
+        MissingDependencyError, match="pip uninstall opencv-python-headless && .*pip install opencv-python"
     ):
         open_sink("display:")
 
@@ -235,3 +240,78 @@ def test_a_token_may_end_in_a_line_break_as_files_do(monkeypatch: pytest.MonkeyP
     with Receiver([]) as server, open_sink(f"webhook:{server.url}#every=0") as sink:
         sink.append(result(pixels(), 0, 0.0))
         assert server.requests[0][1]["Authorization"] == "Bearer s3cret"
+
+
+class AnswersOnce:
+    """An RTSP server that takes one connection after the other and sends each its answers, one a request."""
+
+    def __init__(self, *connections: list[str]) -> None:
+        self.requests: list[str] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = urlsplit(f"rtsp://me:s3cret@127.0.0.1:{self._listener.getsockname()[1]}/cam")
+        self._thread = threading.Thread(target=self._serve, args=(connections,), daemon=True)
+        self._thread.start()
+
+    def _serve(self, connections: tuple[list[str], ...]) -> None:
+        for answers in connections:
+            client, _ = self._listener.accept()
+            with client:
+                for answer in answers:
+                    self.requests.append(client.recv(65_536).decode())
+                    client.sendall(f"RTSP/1.0 {answer}\r\n\r\n".encode())
+                client.recv(65_536)
+
+    def close(self) -> None:
+        self._thread.join(10)
+        self._listener.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("200 OK\r\nContent-Length: 3000000000", "a length that is not from 0 to 65536 bytes"),
+        ("200 OK\r\nContent-Length: " + "9" * 5000, "a length that is not from 0 to 65536 bytes"),
+        ("200 OK\r\nContent-Length: -1", "a length that is not from 0 to 65536 bytes"),
+        ("200 OK\r\nContent-Length: ٣", "a length that is not from 0 to 65536 bytes"),
+        ("401 No\r\nWWW-Authenticate: Bearer x", "neither Digest with MD5 nor Basic"),
+        ('401 No\r\nWWW-Authenticate: Digest realm="a", algorithm=SHA-256', "neither Digest with MD5 nor Basic"),
+    ],
+)
+def test_an_answer_that_no_server_gives_is_one_sentence(answer: str, message: str) -> None:
+    server = AnswersOnce([answer])
+    tracemalloc.start()
+    with pytest.raises(OSError, match=message):
+        RtspPush(server.url, [b"\x67a", b"\x68b"], 2.0)
+    assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    tracemalloc.stop()
+    server.close()
+
+
+def test_a_password_is_not_sent_in_clear_once_digest_was_asked() -> None:
+    digest, basic = 'WWW-Authenticate: Digest realm="r", nonce="n"', 'WWW-Authenticate: Basic realm="r"'
+    both = [f"401 No\r\n{digest}\r\n{basic}", "500 No"]
+    server = AnswersOnce(both, [f"401 No\r\n{basic}"])
+    login = Login(server.url)
+    with pytest.raises(OSError, match="answers ANNOUNCE with 500"):
+        RtspPush(server.url, [b"\x67a", b"\x68b"], 2.0, login)
+    with pytest.raises(OSError, match=r"asks for the password in clear \(Basic\), where it was Digest before"):
+        RtspPush(server.url, [b"\x67a", b"\x68b"], 2.0, login)
+    server.close()
+    assert "Authorization: Digest" in server.requests[1] and "Basic" not in "".join(server.requests)
+    server = AnswersOnce([f"401 No\r\n{basic}", "500 No"])
+    with pytest.raises(OSError, match="answers ANNOUNCE with 500"):
+        RtspPush(server.url, [b"\x67a", b"\x68b"], 2.0)
+    server.close()
+    assert "Authorization: Basic" in server.requests[1]
+
+
+@pytest.mark.parametrize("address", ["mqtt://h/a%00b", "mqtt://h/$SYS/x", "mqtt://h/a%0Ab", "mqtt://h/" + "a" * 2000])
+def test_a_topic_that_no_broker_takes_is_refused_at_the_start(address: str) -> None:
+    with pytest.raises(SinkError, match="is no topic to publish to"):
+        open_sink(address)
+
+
+@pytest.mark.parametrize("prefix", ["home+assistant", "a%23", "$SYS", "a%1Bb"])
+def test_a_discovery_prefix_that_no_broker_takes_is_refused_at_the_start(prefix: str) -> None:
+    with pytest.raises(SinkError, match="option `discovery` expects a topic without"):
+        open_sink(f"mqtt://h/a#discovery={prefix.replace('+', '%2B')}")

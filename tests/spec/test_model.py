@@ -37,7 +37,10 @@ def test_what_is_no_spec_is_refused(kind: type, text: str) -> None:
 @pytest.mark.parametrize("kind", [ModelSpec, DetectorSpec])
 def test_a_newer_schema_is_refused_with_the_way_out(kind: type) -> None:
     text = json.dumps({"schema_version": SCHEMA_VERSION + 1})
-    with pytest.raises(SpecError, match=rf"has schema {SCHEMA_VERSION + 1}, this edgeface reads up to .* pip install"):
+    with pytest.raises(
+        SpecError,
+        match=rf"has schema {SCHEMA_VERSION + 1}, this edgeface reads up to .*; (upgrade with: git -C|install a newer)",
+    ):
         kind.from_json(text)
 
 

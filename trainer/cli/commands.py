@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeface.cli import options
+from edgeface.common.console import echo
 from edgeface.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def report_models(
     from trainer.reporting import write_report
 
     report = _judged(artefacts, data, labels, folds, crops, limit, robust, detector, device, threads)
-    typer.echo(write_report(report, out))
+    echo(write_report(report, out))
 
 
 def calibrate(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edgeface.common.console import echo
 from edgeface.errors import ConfigError
 from trainer.config import load_config
 
@@ -44,7 +45,7 @@ def embed(
     config = load_config(recipe, settings or ())
     network = dlib_embedding() if onnx is None else onnx_embedding(onnx, side, mean, scale, layer)
     with progress("embedding") as advance:
-        typer.echo(write_embeddings(config, network, out, advance, crops=crops, mirror=mirror, batch=batch))
+        echo(write_embeddings(config, network, out, advance, crops=crops, mirror=mirror, batch=batch))
 
 
 def probe(
@@ -67,4 +68,4 @@ def probe(
 
     learning = Learning(epochs=epochs, members=members)
     config = load_config(recipe, settings or ())
-    typer.echo(write_soft_labels(config, embeddings, out, width, log_line, mirrored or (), learning))
+    echo(write_soft_labels(config, embeddings, out, width, log_line, mirrored or (), learning))

@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from edgeface.common.console import echo, log_line, report_error
 from edgeface.errors import EdgefaceError
 from trainer.detector.config import Recipe, load_recipe
 
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             {"label": _label, "tune": _tune, "export": _export, "evaluate": _evaluate}[options.command](recipe)
     except EdgefaceError as error:
-        print(f"error: {error}", file=sys.stderr)
+        report_error(error)
         return 1
     return 0
 
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _fit(recipe: Recipe, resume: bool) -> None:
     from trainer.detector.fit import fit
 
-    print(f"wrote {fit(recipe, resume)}", file=sys.stderr)
+    log_line(f"wrote {fit(recipe, resume)}")
 
 
 def _label(recipe: Recipe) -> None:
@@ -70,7 +71,7 @@ def _label(recipe: Recipe) -> None:
 def _export(recipe: Recipe) -> None:
     from trainer.detector.detector_export import export
 
-    print(f"wrote {export(recipe)}: PyTorch and ONNX Runtime agree", file=sys.stderr)
+    log_line(f"wrote {export(recipe)}: PyTorch and ONNX Runtime agree")
 
 
 def _tune(recipe: Recipe) -> None:
@@ -80,17 +81,17 @@ def _tune(recipe: Recipe) -> None:
     sizes = ((640, 1.0), (640, 1.2), (640, 1.5))
     thresholds = [step / 20 for step in range(6, 15)]
     answers = teacher_answers(recipe.shared, "validation")
-    print("longest_px  upscale  threshold  part  faces  recall  precision  landmark_error  steady_error")
+    echo("longest_px  upscale  threshold  part  faces  recall  precision  landmark_error  steady_error")
     for longest_px, upscale, threshold, parts in sweep(Path(recipe.onnx), answers, sizes, thresholds):
         for name, part in {**parts, "all": sum(parts.values(), Agreement())}.items():
             figures = f"{part.recall:.3f}  {part.precision:.3f}  {part.landmark_error:.4f}  {part.steady_error:.4f}"
-            print(f"{longest_px}  {upscale}  {threshold}  {name}  {part.teacher_faces}  {figures}")
+            echo(f"{longest_px}  {upscale}  {threshold}  {name}  {part.teacher_faces}  {figures}")
 
 
 def _evaluate(recipe: Recipe) -> None:
     from trainer.detector.agreement import report
 
-    print(json.dumps(report(recipe.onnx, recipe.shared, "test"), indent=2))
+    echo(json.dumps(report(recipe.onnx, recipe.shared, "test"), indent=2))
 
 
 if __name__ == "__main__":

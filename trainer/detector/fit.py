@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgeface.common.console import echo
 from edgeface.errors import ConfigError, DataError
 from trainer.detector.config import Recipe
 from trainer.detector.detector_losses import detector_loss
@@ -54,7 +55,7 @@ def fit(recipe: Recipe, resume: bool = False) -> Path:
         ema.n_averaged.fill_(state["step"])  # so that the average's warm-up goes on, too
         optimiser.load_state_dict(state["optimiser"])
         step = state["step"]
-    print(f"{parameter_count(model):,} parameters, step {step} of {recipe.steps} to {recipe.batch} images", flush=True)
+    echo(f"{parameter_count(model):,} parameters, step {step} of {recipe.steps} to {recipe.batch} images")
 
     canvas = (recipe.crop_px, recipe.crop_px)
     sums, started = dict.fromkeys(("score", "box", "landmarks", "total"), 0.0), time.perf_counter()
@@ -135,6 +136,6 @@ def _save(
 def _log(path: Path, row: dict[str, float]) -> None:
     """One line to the terminal and to the log."""
     row = {key: round(value, 6) for key, value in row.items()}
-    print("  ".join(f"{key} {value:g}" for key, value in row.items()), flush=True)
+    echo("  ".join(f"{key} {value:g}" for key, value in row.items()))
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgeface.errors import ArtifactError, MissingDependencyError
+from edgeface.common.install import missing
+from edgeface.errors import ArtifactError
 
 _BIAS = ".weight_bias"
 """How onnxsim names the bias that a folded normalisation leaves beside its convolution's weight."""
@@ -26,7 +27,7 @@ def onnx_weights(path: Path) -> dict[str, Tensor]:
     try:
         import onnx
     except ImportError as error:
-        raise MissingDependencyError.for_extra("onnx", "train", "reading weights from ONNX") from error
+        raise missing("onnx", "train", "reading weights from ONNX") from error
     try:
         model = onnx.load(path, load_external_data=False)
         arrays = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from edgeface.errors import MissingDependencyError
+from edgeface.common.install import missing
 
 _OPERATORS = {
     "nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -19,7 +19,7 @@ _OPERATORS = {
 try:
     import torchvision
 except ImportError as error:
-    raise MissingDependencyError.for_extra("torchvision", "train", "training") from error
+    raise missing("torchvision", "train", "training") from error
 except RuntimeError as error:
     if "torchvision::" not in str(error):
         raise

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgeface.common.install import missing
 from edgeface.common.toml_file import from_table
-from edgeface.errors import ArtifactError, ConfigError, MissingDependencyError
+from edgeface.errors import ArtifactError, ConfigError
 from trainer.config import Config
 from trainer.models.calibration_values import Calibration
 from trainer.models.folded import measure_norms, onnx_weights, unfolded
@@ -145,7 +146,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError as error:
-        raise MissingDependencyError.for_extra("safetensors", "train", "reading .safetensors weights") from error
+        raise missing("safetensors", "train", "reading .safetensors weights") from error
     try:
         return dict(load_file(path))
     except SafetensorError as error:
