@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -205,3 +206,19 @@ def test_surfaces_are_only_of_what_is_shown_as_stored(tmp_path: Path) -> None:
         _check_shown_as_stored(str(encoded(tmp_path / "a.mp4", frame, "libx264", sample_aspect_ratio=Fraction(2))))
     with pytest.raises(SourceError, match="has to be tone-mapped from HDR"):
         _check_shown_as_stored(str(encoded(tmp_path / "b.mkv", frame, color_trc=16)))
+
+
+def test_frames_are_freed_without_pythons_collector(tmp_path: Path) -> None:
+    """Side data that is looked at makes a frame refer to itself; a stream's memory would then grow by leaps."""
+    path = write_clip(tmp_path / "a.mp4", [quarters()] * 60)
+    alive = 0
+    gc.collect()
+    gc.disable()
+    try:
+        with open_source(path) as source:
+            for _ in source:
+                pass
+        alive = sum(isinstance(one, av.VideoFrame) for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert alive <= 2, "the first one, and a key frame"
