@@ -30,12 +30,14 @@ class FrameConverter:
 
     Pixels are made square by enlarging one side, the display matrix turns and mirrors (any angle by the nearest
     quarter), HDR is tone-mapped (``imaging.tone_mapping``), and an unstated colour matrix is BT.709 from ``HD_LINES``
-    on, else BT.601. Raises ``SourceError`` for frames of more than ``max_pixels``.
+    on, else BT.601. Raises ``SourceError`` for a codec that is unknown and for frames of more than ``max_pixels``.
     """
 
     def __init__(self, stream: Any) -> None:
         from av.video.reformatter import VideoReformatter
 
+        if stream.codec_context is None:
+            raise SourceError("this FFmpeg has no decoder for its video, convert it first")
         self._stream = stream
         self._reformatter = VideoReformatter()  # one for all frames: one a frame starts threads each time
         self._threads = _threads()
