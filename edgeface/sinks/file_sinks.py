@@ -115,6 +115,7 @@ class PictureSink(Sink):
         self.name = os.fspath(path)
         self._directory = Path(path)
         self._taken: set[str] = set()
+        self._last_frames: dict[str, list[int]] = {}
         with writing(self.name):
             self._directory.mkdir(parents=True, exist_ok=True)
         if not os.access(self._directory, os.W_OK | os.X_OK):
@@ -127,13 +128,24 @@ class PictureSink(Sink):
         """A name of its own for every result of this sink, also where images of two directories share one."""
         source = Path(result.frame.source or "picture")
         is_picture = result.frame.pts_s is None
-        suffix = source.suffix if is_picture and source.suffix.lower() in SUFFIXES else ".jpg"
-        stem = source.stem if is_picture else f"{source.stem}_{result.frame.index:06d}"
-        name, copy = f"{stem}{suffix}", 2
+        if not is_picture:
+            return self._frame_name(source.stem, result.frame.index)
+        suffix = source.suffix if source.suffix.lower() in SUFFIXES else ".jpg"
+        name, copy = f"{source.stem}{suffix}", 2
         while name in self._taken:
-            name, copy = f"{stem}-{copy}{suffix}", copy + 1
+            name, copy = f"{source.stem}-{copy}{suffix}", copy + 1
         self._taken.add(name)
         return name
+
+    def _frame_name(self, stem: str, index: int) -> str:
+        """Frames of a source grow in number, so that the last one of each run through a name tells what is taken.
+
+        A camera runs for months: what is remembered must not grow with its frames.
+        """
+        lasts = self._last_frames.setdefault(stem, [])
+        run = next((place for place, last in enumerate(lasts) if last < index), len(lasts))
+        lasts[run : run + 1] = [index]
+        return f"{stem}_{index:06d}" + (f"-{run + 1}" if run else "") + ".jpg"
 
     def close(self) -> None:
         """Nothing is open: every image was finished when it was appended."""

@@ -45,7 +45,7 @@ class VideoSink(Sink):
         self._part = PartFile(path)
         self._container: Any = None
         self._stream: Any = None
-        self._ticks: list[int] = []
+        self._last_tick = -1
         self._closed = self._failed = False
 
     def append(self, result: FrameResult) -> None:
@@ -84,13 +84,13 @@ class VideoSink(Sink):
         self._stream.codec_context.colorspace = _BT601  # players guess BT.709 for large frames
 
     def _tick(self, pts_s: float | None) -> int:
-        last = self._ticks[-1] if self._ticks else -1
+        last = self._last_tick
         if pts_s is None:
-            tick = last + round(_STILL_S * _TICKS_PER_S) if self._ticks else 0
+            tick = last + round(_STILL_S * _TICKS_PER_S) if last >= 0 else 0
         else:
             tick = round(pts_s * _TICKS_PER_S)
-        self._ticks.append(max(tick, last + 1))
-        return self._ticks[-1]
+        self._last_tick = max(tick, last + 1)
+        return self._last_tick
 
     def _encode(self, drawn: Image, tick: int) -> None:
         import av

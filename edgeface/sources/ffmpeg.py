@@ -30,15 +30,19 @@ class FrameConverter:
 
     Pixels are made square by enlarging one side, the display matrix turns and mirrors (any angle by the nearest
     quarter), HDR is tone-mapped (``imaging.tone_mapping``), and an unstated colour matrix is BT.709 from ``HD_LINES``
-    on, else BT.601. Raises ``SourceError`` for frames of more than ``max_pixels``.
+    on, else BT.601. Raises ``SourceError`` for a codec that is unknown and for frames of more than ``max_pixels``.
     """
 
     def __init__(self, stream: Any) -> None:
         from av.video.reformatter import VideoReformatter
 
+        if stream.codec_context is None:
+            raise SourceError("this FFmpeg has no decoder for its video, convert it first")
         self._stream = stream
         self._reformatter = VideoReformatter()  # one for all frames: one a frame starts threads each time
         self._threads = _threads()
+        self._orientation: int | None = None
+        self._intra_only = bool(stream.codec.intra_only)
         self._most = max_pixels()
         # FFmpeg itself then decodes nothing larger, whatever a later header claims
         stream.codec_context.options = {**stream.codec_context.options, "max_pixels": str(self._most)}
@@ -59,7 +63,17 @@ class FrameConverter:
             pixels = to_standard_range(
                 pixels.astype(np.uint16, copy=False), transfer, getattr(frame, "color_primaries", UNSPECIFIED)
             )
-        return upright(np.ascontiguousarray(pixels), orientation_of(frame))
+        return upright(np.ascontiguousarray(pixels), self._orientation_of(frame))
+
+    def _orientation_of(self, frame: Any) -> int:
+        """That of the first frame, and of key frames where not all are.
+
+        A frame whose side data is looked at refers to itself from then on (PyAV), so that it keeps its memory until
+        Python's collector comes by: not to be done to every frame.
+        """
+        if self._orientation is None or (frame.key_frame and not self._intra_only):
+            self._orientation = orientation_of(frame)
+        return self._orientation
 
 
 def _threads() -> dict[str, int]:

@@ -105,12 +105,12 @@ class VideoSource(FileSource):
             self._container.close()
             raise SourceError(f"`{self.name}` has no video stream, only {found}")
         self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
         try:
             self._shown = FrameConverter(self._stream)
         except SourceError as error:
             self._container.close()
             raise SourceError(f"cannot open `{self.name}`: {error}") from error
+        self._stream.thread_type = "AUTO"
         self.frame_count = self._stream.frames or None
         self.rate = float(self._stream.average_rate or _FALLBACK_RATE)
 

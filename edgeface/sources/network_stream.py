@@ -57,12 +57,12 @@ class Stream:
             self._container.close()
             raise SourceError("no video in the stream")
         self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "SLICE"  # threads by frame would hold back a frame each
         try:
             self._shown = FrameConverter(self._stream)
         except SourceError:
             self._container.close()
             raise
+        self._stream.thread_type = "SLICE"  # threads by frame would hold back a frame each
         self.format = self._container.format.name
         self.finite = bool(self._container.duration) and "hls" in self.format
         self._timeless = bool(_TIMELESS_FORMATS & set(self.format.split(",")))

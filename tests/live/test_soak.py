@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from pathlib import Path
+
 import pytest
 
 from benchmarks.resources.soak import Fault, recoveries, resources, verdicts
+from benchmarks.resources.soak_memory import Growth, allocator_mb
+from benchmarks.resources.soak_peers import Peers, opened
+from edgeface.errors import ConfigError
 from edgeface.sources.open import open_source
 from tests.live.camera_process import CameraProcess
 from tests.live.watch import wait_until, watching
+from tests.pipeline.clips import moving, result
 
 
 def test_recoveries_are_counted_by_kind() -> None:
@@ -59,3 +66,31 @@ def test_a_camera_in_a_process_of_its_own_does_as_told() -> None:
             wait_until(lambda: source.counters.reconnects == 1)
     finally:
         camera.close()
+
+
+def test_memory_that_is_held_shows_in_the_allocators_figures_and_by_line() -> None:
+    before, growth = allocator_mb(), Growth()
+    if not before:
+        pytest.skip("no glibc of 2.33 or newer here")
+    growth.begin()
+    try:
+        held = [bytearray(100_000) for _ in range(200)]
+        assert 19 < allocator_mb()["used"] - before["used"] < 25
+        first = growth.lines()[0]
+    finally:
+        tracemalloc.stop()
+    assert "test_soak.py" in first["where"] and first["blocks"] >= len(held) and first["kb"] > 19_000
+
+
+def test_every_kind_of_sink_is_opened_and_takes_results(tmp_path: Path) -> None:
+    peers = Peers()
+    try:
+        sinks = opened(["jsonl", "webhook", "mqtt", "http"], tmp_path, peers)
+        for sink in sinks:
+            with sink:
+                sink.append(result(moving(1)[0]))
+        with pytest.raises(ConfigError, match="no sink of the kind `fax`, expected some of jsonl, csv, mp4"):
+            opened(["fax"], tmp_path, peers)
+    finally:
+        peers.close()
+    assert (tmp_path / "soak.jsonl").read_text(encoding="utf-8").count("\n") == 1

@@ -159,3 +159,15 @@ def test_an_existing_file_survives_a_failure(tmp_path: Path) -> None:
     with full_disk(), pytest.raises(SinkError), open_sink(tmp_path / "a.jsonl") as sink:
         sink.append(result(pixels(), source="x" * 20_000))
     assert (tmp_path / "a.jsonl").read_text() == "old\n"
+
+
+def test_frames_of_sources_that_share_a_name_stay_apart_and_are_not_remembered(tmp_path: Path) -> None:
+    """Two cameras in step, one ahead of the other, and the first one once more from the beginning."""
+    sink = PictureSink(tmp_path)
+    names = [
+        sink._file_name(result(np.zeros((8, 8, 3), np.uint8), index, 0.1, source=f"{camera}/cam"))
+        for camera, index in [*(("ab"[n % 2], n // 2) for n in range(200)), ("a", 500), ("b", 100), ("a", 0)]
+    ]
+    assert len(set(names)) == len(names)
+    assert names[:4] == ["cam_000000.jpg", "cam_000000-2.jpg", "cam_000001.jpg", "cam_000001-2.jpg"]
+    assert sum(map(len, sink._last_frames.values())) == 3 and not sink._taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -205,3 +206,41 @@ def test_surfaces_are_only_of_what_is_shown_as_stored(tmp_path: Path) -> None:
         _check_shown_as_stored(str(encoded(tmp_path / "a.mp4", frame, "libx264", sample_aspect_ratio=Fraction(2))))
     with pytest.raises(SourceError, match="has to be tone-mapped from HDR"):
         _check_shown_as_stored(str(encoded(tmp_path / "b.mkv", frame, color_trc=16)))
+
+
+def test_frames_are_freed_without_pythons_collector(tmp_path: Path) -> None:
+    """Side data that is looked at makes a frame refer to itself; a stream's memory would then grow by leaps."""
+    path = write_clip(tmp_path / "a.mp4", [quarters()] * 60)
+    alive = 0
+    gc.collect()
+    gc.disable()
+    try:
+        with open_source(path) as source:
+            for _ in source:
+                pass
+        alive = sum(isinstance(one, av.VideoFrame) for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert alive <= 4, "the first one, and what is still in hand, of 60"
+
+
+def test_a_title_in_another_encoding_is_no_reason_to_fail(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "a film in Latin-1"
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(quarters(), format="rgb24")))
+        container.mux(stream.encode(None))
+    data = path.read_bytes()
+    assert b"a film in Latin-1" in data
+    path.write_bytes(data.replace(b"a film in Latin-1", b"\xe9\xe8\xe0\xfc film Latin-1"))
+    with open_source(path) as source:
+        assert len(list(source)) == 1
+
+
+def test_a_codec_that_is_unknown_is_named(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", [quarters()] * 3)
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzz1").replace(b"avcC", b"zzzC"))
+    with pytest.raises(SourceError, match=r"cannot open `.*a.mp4`: this FFmpeg has no decoder for its video"):
+        open_source(path)
