@@ -55,11 +55,13 @@ def evaluate(
     Labels are UTKFace's file names, or a file in FairFace's form with --labels. Folds depend on names alone; 0 and
     1 are the test folds, which no shipped model was trained on.
     """
+    from edgeface.cli.overwriting import refuse_overwriting_input
     from edgeface.common.files import sha256_file
     from edgeface.evaluation import datasets
     from edgeface.evaluation.evaluate import evaluate as judge
     from edgeface.evaluation.labelled_crops import thinned
 
+    refuse_overwriting_input([model, labels, detector, *data], json, suffixes=(".json",))
     wanted = datasets.parse_folds(folds)
     network = options.estimator(model, threads, batch)
     finder = None if crops else options.detector(detector, threads=1)

@@ -12,7 +12,7 @@ import typer
 
 from edgeface.cli import face_rows as faces
 from edgeface.cli import options
-from edgeface.cli.options import refuse_overwriting_input
+from edgeface.cli.overwriting import refuse_overwriting_input
 from edgeface.common.console import echo_json, log_line, report_error, table
 from edgeface.errors import ImageError
 from edgeface.spec.defaults import STILLS_MIN_FACE
@@ -57,9 +57,10 @@ def predict(
     """
     from edgeface.inference.result import image_dict
 
-    for folder in filter(None, (annotate, explain)):
-        for path in paths:
-            refuse_overwriting_input(path, folder)
+    read = [*paths, model, detector]
+    for folder in (annotate, explain):
+        refuse_overwriting_input(read, folder, folder=True)
+    refuse_overwriting_input(read, csv, suffixes=(".csv",))
     failures: list[ImageError] = []
     frames = _frames(paths, failures)
     rows: list[tuple[str, ...]] = []

@@ -9,6 +9,7 @@ from edgeface.errors import SinkError
 from edgeface.sinks.base import Sink
 from edgeface.sinks.file_sinks import CsvSink, JsonlSink, PictureSink, StdoutSink
 from edgeface.sinks.sink_uri import LIVE_SCHEMES
+from edgeface.sources.source_uri import local_path
 
 _VIDEO_SUFFIXES = (".mkv", ".mov", ".mp4")
 
@@ -25,6 +26,8 @@ def open_sink(uri: str | os.PathLike[str]) -> Sink:
         from edgeface.sinks.open import open_live
 
         return open_live(scheme, text)
+    if scheme == "file":
+        text = os.fspath(local_path(text) or text) + ("/" if text.endswith("/") else "")
     suffix = Path(text).suffix.lower()
     if text == "-":
         return StdoutSink()

@@ -12,7 +12,7 @@ from edgeface.errors import EdgefaceError, ImageError, SourceError
 from edgeface.imaging.image_io import SUFFIXES
 from edgeface.sources.base import STREAM_SCHEMES, VIDEO_SUFFIXES, Source, SourceOptions
 from edgeface.sources.file import FileSource
-from edgeface.sources.source_uri import is_local, public_name, scheme_of
+from edgeface.sources.source_uri import is_local, local_path, public_name, scheme_of
 from edgeface.types import Frame
 
 _KINDS = (
@@ -81,7 +81,9 @@ def _by_scheme(scheme: str, uri: str, options: SourceOptions) -> Source:
 
         return stream_source(uri, options)
     if scheme == "file":
-        return open_source(urlsplit(uri).path, options)
+        if place := local_path(uri):
+            return open_source(place, options)
+        raise SourceError(f"no source at `{uri}`: a file: URI names a place on this machine, as in file:///x/a%20b.mp4")
     raise SourceError(f"no source of the kind `{scheme}:`; expected {_KINDS}")
 
 

@@ -35,7 +35,7 @@ def test_missing_file(tmp_path: Path, cli: Cli, models: list[str]) -> None:
 def test_empty_directory(tmp_path: Path, cli: Cli, models: list[str]) -> None:
     for verb in ("predict", "run"):
         error = error_of(cli(verb, tmp_path, *models))
-        assert error.startswith(f"no images in directory `{tmp_path}`: expected files ending in .bmp, .jpeg")
+        assert error.startswith(f"no images in directory `{tmp_path}`: expected files ending in .avif, .bmp")
 
 
 def test_text_named_jpg(tmp_path: Path, cli: Cli, models: list[str]) -> None:
