@@ -38,7 +38,7 @@ def refuse_overwriting_input(
     if output is None or target is None:
         return
     if folder is None:
-        folder = os.fspath(output).endswith(("/", os.sep)) or target.is_dir()
+        folder = os.fspath(output).endswith(("/", os.sep)) or os.path.isdir(target)
     if not folder:
         _check_suffix(output, target, suffixes)
     listed = [inputs] if isinstance(inputs, (str, os.PathLike)) else inputs
@@ -71,7 +71,7 @@ def _files(given: Place) -> Iterator[Path]:
     path = local_path(given)
     if path is None:
         return
-    if not path.exists() and glob.has_magic(str(path)):
+    if not os.path.exists(path) and glob.has_magic(str(path)):
         yield from map(Path, glob.iglob(str(path), recursive=True))
     else:
         yield path
@@ -91,7 +91,7 @@ def _taken(path: Path, folder: Path) -> bool:
     """
     from edgeface.imaging.image_io import SUFFIXES, list_images
 
-    if path.suffix.lower() not in SUFFIXES and not path.is_dir():
+    if path.suffix.lower() not in SUFFIXES and not os.path.isdir(path):
         return False
     try:
         images = list_images(path)
@@ -104,6 +104,6 @@ def _taken(path: Path, folder: Path) -> bool:
             return True
         own = folder / image.name
         above = os.path.commonpath([where, parent]) == where
-        if own.exists() and (above or _same(own, image)):
+        if os.path.exists(own) and (above or _same(own, image)):
             return True
     return False

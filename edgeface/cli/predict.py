@@ -104,16 +104,18 @@ def _frames(paths: Iterable[Path], failures: list[ImageError]) -> Iterator[Frame
 def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, int] | ImageError]:
     """Every image file and its number, and what is wrong with a path that has none, in order."""
     from edgeface.imaging.image_io import list_images
+    from edgeface.sources.source_uri import local_path
 
     numbers = count()
     for path in paths:
         try:
-            yield from zip(list_images(path), numbers)
+            yield from zip(list_images(local_path(path) or path), numbers)
         except ImageError as error:
             yield error
 
 
 def _read(file: tuple[Path, int] | ImageError) -> Frame | ImageError:
+    from edgeface.common.names import shown_name
     from edgeface.imaging.image_io import read_image
     from edgeface.types import Frame
 
@@ -121,7 +123,7 @@ def _read(file: tuple[Path, int] | ImageError) -> Frame | ImageError:
         return file
     path, number = file
     try:
-        return Frame(read_image(path), None, str(path), number)
+        return Frame(read_image(path), None, shown_name(path), number)
     except ImageError as error:
         return error
 

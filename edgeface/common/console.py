@@ -6,10 +6,11 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from edgeface.common.names import PERCENT, printable
 from edgeface.errors import SinkError
 
 _LOG_WIDTH = 120
@@ -19,8 +20,10 @@ _LOG_EVERY_S = 10.0
 
 def echo(text: str = "") -> None:
     """One line of data on stdout, at once. Raises ``SinkError`` where it cannot be written (a full disk)."""
+    if sys.stdout is None:  # closed before we were started (`>&-`)
+        raise SinkError("cannot write to standard output: it is closed")
     try:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(printable(text, _encoding(sys.stdout)) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -30,13 +33,25 @@ def echo(text: str = "") -> None:
 
 def echo_json(value: Any) -> None:
     """One JSON value as one line on stdout."""
-    echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    echo(json.dumps(value, ensure_ascii=not holds_unicode(sys.stdout), allow_nan=False))
 
 
 def log_line(text: str) -> None:
-    """One line for people on stderr."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    """One line for people on stderr, where there is one."""
+    if sys.stderr is None:
+        return
+    with suppress(OSError):  # no one can be told; the exit code still says it
+        sys.stderr.write(printable(text, _encoding(sys.stderr)) + "\n")
+        sys.stderr.flush()
+
+
+def holds_unicode(stream: Any) -> bool:
+    """Whether a stream takes every letter."""
+    return _encoding(stream).lower().replace("_", "-").startswith("utf")
+
+
+def _encoding(stream: Any) -> str:
+    return getattr(stream, "encoding", None) or "utf-8"
 
 
 def report_error(text: object) -> None:
@@ -48,12 +63,12 @@ def write_json(path: Path, value: Any) -> None:
     """An indented JSON file, whole or not at all; ``-`` is stdout. Raises ``SinkError``."""
     from edgeface.common.files import atomic_path
 
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
     if str(path) == "-":
-        echo(text)
+        echo(json.dumps(value, ensure_ascii=not holds_unicode(sys.stdout), allow_nan=False, indent=2))
         return
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
     with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8", errors=PERCENT)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -62,13 +77,15 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     from rich.console import Console
     from rich.table import Table
 
+    if sys.stdout is None:
+        raise SinkError("cannot write to standard output: it is closed")
     width = None if sys.stdout.isatty() else _LOG_WIDTH
     console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
     out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for number, column in enumerate(columns):
         out.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        out.add_row(*row)
+        out.add_row(*(printable(cell, _encoding(sys.stdout)) for cell in row))
     with console.capture() as capture:
         console.print(out)
     echo("\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n"))
@@ -77,7 +94,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 @contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int | None], None]]:
     """Yield ``report(done, total)``, total ``None`` if unknown: a bar on a terminal, a line now and then in a log."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield _Log(label)
         return
     from rich.console import Console

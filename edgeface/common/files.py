@@ -6,6 +6,7 @@ ONNX files are read without the onnx package.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -13,6 +14,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from edgeface.errors import SinkError
 
@@ -61,6 +63,19 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise SinkError(f"cannot write `{target}`: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file for reading; raises ``OSError`` for a pipe or a device, which may never end or never begin."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        kind = "pipe" if stat.S_ISFIFO(mode) else "device"
+        raise OSError(errno.EINVAL, f"it is a {kind}, expected a file", os.fspath(path))
+    return os.fdopen(handle, "rb")
 
 
 def _is_special(path: Path) -> bool:

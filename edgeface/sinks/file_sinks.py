@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from edgeface.common.console import holds_unicode
+from edgeface.common.names import PERCENT
 from edgeface.errors import SinkError
 from edgeface.imaging.image_io import SUFFIXES, write_image
 from edgeface.inference.overlay import draw_faces
@@ -36,8 +38,10 @@ class StdoutSink(MessageSink):
 
     def send(self, message: Message) -> None:
         """Write one line."""
+        if sys.stdout is None:  # closed before we were started
+            raise SinkError("cannot write to standard output: it is closed")
         with writing("stdout"):
-            sys.stdout.write(json_line(message))
+            sys.stdout.write(json_line(message, ascii_only=not holds_unicode(sys.stdout)))
             sys.stdout.flush()
 
     def close(self) -> None:
@@ -50,7 +54,7 @@ class _TextSink(Sink):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.name = os.fspath(path)
         self._part = PartFile(path)
-        self._file: TextIO | None = self._part.path.open("w", encoding="utf-8", newline="")
+        self._file: TextIO | None = self._part.path.open("w", encoding="utf-8", errors=PERCENT, newline="")
         self._failed = self._started = False
 
     @contextmanager
@@ -142,9 +146,9 @@ class PictureSink(Sink):
         """Nothing is open: every image was finished when it was appended."""
 
 
-def json_line(message: Message) -> str:
+def json_line(message: Message, ascii_only: bool = False) -> str:
     """A message's JSON with its line break."""
-    return json.dumps(message, ensure_ascii=False) + "\n"
+    return json.dumps(message, ensure_ascii=ascii_only) + "\n"
 
 
 def csv_row(face: Face) -> list[Any]:

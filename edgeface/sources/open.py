@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from edgeface.common.names import shown_name
 from edgeface.errors import EdgefaceError, ImageError, SourceError
 from edgeface.imaging.image_io import SUFFIXES
 from edgeface.sources.base import STREAM_SCHEMES, VIDEO_SUFFIXES, Source, SourceOptions
 from edgeface.sources.file import FileSource
-from edgeface.sources.source_uri import is_local, local_path, public_name, scheme_of
+from edgeface.sources.source_uri import local_path, public_name, scheme_of
 from edgeface.types import Frame
 
 _KINDS = (
@@ -45,13 +46,13 @@ def open_source(uri: str | os.PathLike[str], options: SourceOptions | None = Non
     options = options or SourceOptions()
     text, path = os.fspath(uri), Path(uri)
     scheme = scheme_of(text)
-    if scheme and not path.exists():
+    if scheme and not os.path.exists(text):
         return _by_scheme(scheme, text, options)
-    if path.is_dir() or (path.is_file() and path.suffix.lower() in SUFFIXES):
+    if os.path.isdir(text) or (os.path.exists(text) and path.suffix.lower() in SUFFIXES):
         from edgeface.sources.file import ImageSource
 
         return ImageSource(path)
-    if not path.exists():
+    if not os.path.exists(text):
         hint = f"; expected {_KINDS}" if not path.suffix else ""
         raise SourceError(f"no source at `{uri}`: no such file or directory{hint}")
     from edgeface.sources.file import VideoSource
@@ -89,9 +90,10 @@ def _by_scheme(scheme: str, uri: str, options: SourceOptions) -> Source:
 
 def _globbed(uri: str, options: SourceOptions | None) -> list[Source]:
     """A source for each file that a glob names; none where ``uri`` is no glob."""
-    if not is_local(uri) or Path(uri).exists() or not glob.has_magic(uri):
+    place = local_path(uri)
+    if place is None or os.path.exists(place) or not glob.has_magic(str(place)):
         return []
-    paths = sorted(glob.glob(uri, recursive=True))
+    paths = sorted(glob.glob(str(place), recursive=True))
     if not paths:
         raise SourceError(f"no source at `{uri}`: the glob matches no file")
     from edgeface.sources.open import DeferredSource
@@ -103,12 +105,12 @@ class DeferredSource(FileSource):
     """A file that is opened when it is read; one that cannot be opened is a problem, and others go on."""
 
     def __init__(self, name: str, options: SourceOptions | None = None) -> None:
-        super().__init__(name)
-        self._options = options
+        super().__init__(shown_name(name))
+        self._path, self._options = name, options
 
     def _frames(self) -> Iterator[Frame]:
         try:
-            with open_source(self.name, self._options) as opened:
+            with open_source(self._path, self._options) as opened:
                 self.problems = opened.problems
                 yield from opened
         except (SourceError, ImageError) as problem:
