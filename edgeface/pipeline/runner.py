@@ -162,14 +162,14 @@ class _Lane:
         return FrameResult(frame, tuple(faces_from(seen.faces, attributes, self._spec, tracks)))
 
     def _track(self, frame: Frame, faces: Faces) -> Tracks | None:
-        if self._tracker is None:
+        if self._tracker is None or frame.pts_s is None:  # photographs do not follow each other
             return None
         with self._stats.stage("track"):
             return self._tracker(faces, frame.pts_s)
 
     def _attributes(self, frame: Frame, seen: Observation, tracks: Tracks | None) -> Attributes:
         """Of every face: this frame's, or what the frames so far say together."""
-        if self._fuser is None or tracks is None or frame.pts_s is None:  # images do not follow each other
+        if self._fuser is None or tracks is None:
             return self._observed(seen, np.full(len(seen.faces), True))
         with self._stats.stage("fuse"):
             plan = self._fuser.plan(frame, seen.faces, tracks)

@@ -14,7 +14,9 @@ from edgeface.pipeline.runner import RunSummary, run
 from edgeface.sinks.base import Sink
 from edgeface.sinks.open import open_sink
 from edgeface.sources.open import open_source
+from edgeface.tracking.fusion import FusionOptions, TrackFuser
 from edgeface.tracking.iou import IouTracker
+from edgeface.tracking.kalman import KalmanTracker
 from tests.fixtures import CELL, picture, tiny_detector, tiny_model, write_picture  # noqa: F401
 from tests.pipeline.clips import moving, write_clip
 
@@ -170,3 +172,21 @@ def test_people_in_real_clips_keep_their_numbers(
     assert summary.frames == source.frame_count
     assert summary.tracks == people
     assert all(len(result.faces) == people for result in sink.results)
+
+
+def test_photographs_follow_nobody(analyzer: FaceAnalyzer, tmp_path: Path) -> None:
+    """Different photographs with a face at the same place are not one person; they abstain by the video's limits."""
+    for number in range(4):
+        write_picture(tmp_path / f"{number}.png", picture([(2, 2)]))
+    sink = ListSink()
+    with open_source(tmp_path) as source:
+        summary = run(source, analyzer, KalmanTracker, [sink], fuser=lambda: TrackFuser(analyzer.spec))
+    assert [face.track for result in sink.results for face in result.faces] == [None] * 4
+    assert (summary.faces, summary.tracks) == (4, 0)
+    limits = FusionOptions()
+    for face in (face for result in sink.results for face in result.faces):
+        assert face.age_std is not None and face.gender_confidence is not None and face.race_confidence is not None
+        assert ("age" in face.abstained) == (face.age_std > limits.age_std_limit)
+        assert ("gender" in face.abstained) == (face.gender_confidence < limits.gender_limit)
+        assert ("race" in face.abstained) == (face.race_confidence < limits.race_limit)
+    assert "gender" in sink.results[0].faces[0].abstained, "the tiny network is 72 % sure"
