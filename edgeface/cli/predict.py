@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import count, islice
@@ -14,7 +15,7 @@ from edgeface.cli import face_rows as faces
 from edgeface.cli import options
 from edgeface.cli.overwriting import refuse_overwriting_input
 from edgeface.common.console import echo_json, log_line, report_error, table
-from edgeface.errors import ImageError
+from edgeface.errors import ConfigError, ImageError
 from edgeface.spec.defaults import STILLS_MIN_FACE
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ EXAMPLE = "Example: edgeface predict photos/ portrait.jpg --json > faces.jsonl"
 def predict(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Images and folders of images.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object an image on stdout.")] = False,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one CSV row a face.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one CSV row a face; - for stdout.")] = None,
     annotate: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the images with their faces drawn.")
     ] = None,
@@ -61,6 +62,8 @@ def predict(
     for folder in (annotate, explain):
         refuse_overwriting_input(read, folder, folder=True)
     refuse_overwriting_input(read, csv, suffixes=(".csv",))
+    if as_json and str(csv) == "-":
+        raise ConfigError("--json and --csv - would both write to standard output, name a file for one of them")
     failures: list[ImageError] = []
     frames = _frames(paths, failures)
     rows: list[tuple[str, ...]] = []
@@ -80,7 +83,7 @@ def predict(
             if as_json:
                 frame = result.frame
                 echo_json(image_dict(frame.source, frame.width, frame.height, result.faces))
-            else:
+            elif str(csv) != "-":
                 rows += _rows(result)  # only a table needs them all
     if rows:
         table("", ("picture", *faces.COLUMNS), rows)
@@ -104,11 +107,14 @@ def _frames(paths: Iterable[Path], failures: list[ImageError]) -> Iterator[Frame
 def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, int] | ImageError]:
     """Every image file and its number, and what is wrong with a path that has none, in order."""
     from edgeface.imaging.image_io import list_images
+    from edgeface.sources.base import VIDEO_SUFFIXES
     from edgeface.sources.source_uri import local_path
 
     numbers = count()
     for path in paths:
         try:
+            if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+                raise ImageError(f"`{path}` is a video, expected an image; use: edgeface run {shlex.quote(str(path))}")
             yield from zip(list_images(local_path(path) or path), numbers)
         except ImageError as error:
             yield error
@@ -129,11 +135,11 @@ def _read(file: tuple[Path, int] | ImageError) -> Frame | ImageError:
 
 
 def _sinks(stack: ExitStack, csv: Path | None, annotate: Path | None) -> list[Any]:
-    from edgeface.sinks.file_sinks import CsvSink, PictureSink
+    from edgeface.sinks.file_sinks import CsvSink, PictureSink, StdoutCsvSink
 
     sinks: list[Any] = []
     if csv is not None:
-        sinks.append(stack.enter_context(CsvSink(csv)))
+        sinks.append(stack.enter_context(StdoutCsvSink() if str(csv) == "-" else CsvSink(csv)))
     if annotate is not None:
         sinks.append(stack.enter_context(PictureSink(annotate)))
     return sinks
