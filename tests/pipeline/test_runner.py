@@ -190,3 +190,22 @@ def test_photographs_follow_nobody(analyzer: FaceAnalyzer, tmp_path: Path) -> No
         assert ("gender" in face.abstained) == (face.gender_confidence < limits.gender_limit)
         assert ("race" in face.abstained) == (face.race_confidence < limits.race_limit)
     assert "gender" in sink.results[0].faces[0].abstained, "the tiny network is 72 % sure"
+
+
+@pytest.mark.parametrize("tracker", [IouTracker, KalmanTracker])
+def test_after_a_hard_cut_people_have_new_numbers(analyzer: FaceAnalyzer, tmp_path: Path, tracker: type) -> None:
+    """Ten shots with a face at the same place are ten people; a shot that only moves and darkens is one."""
+    dice = np.random.default_rng(4)
+    shots = []
+    for _ in range(10):
+        ground = np.kron(dice.integers(0, 200, (8, 10), dtype=np.uint8), np.ones((32, 32), np.uint8))
+        shot = picture([(2, 2)])
+        free = shot[..., 0] == shot[..., 1]
+        shot[free] = ground[: shot.shape[0], : shot.shape[1], None].repeat(3, axis=2)[free]
+        shots.append(shot)
+    cut = write_clip(tmp_path / "cut.mp4", [shot for shot in shots for _ in range(6)])
+    still = write_clip(tmp_path / "still.mp4", [(shots[0] * (1 - 0.02 * step)).astype(np.uint8) for step in range(12)])
+    for clip, people in ((cut, 10), (still, 1)):
+        with open_source(clip) as source:
+            summary = run(source, analyzer, tracker, [ListSink()], fuser=lambda: TrackFuser(analyzer.spec))
+        assert (summary.faces, summary.tracks) == (summary.frames, people)
