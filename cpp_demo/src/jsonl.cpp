@@ -51,13 +51,24 @@ std::string class_of(const std::string& head, const std::string* label, float co
            "_confidence\": " + (label ? json_number(confidence, 4) : "null");
 }
 
+// The heads that a single look is too unsure of, by the limits of edgeface/inference/result.py.
+std::string abstained(const Face& face) {
+    constexpr float kAgeStdLimit = 10.0F, kGenderLimit = 0.75F, kRaceLimit = 0.5F;
+    std::string names;
+    const auto add = [&names](const char* head) { names += (names.empty() ? "\"" : ", \"") + std::string(head) + "\""; };
+    if (!std::isnan(face.age) && !(face.age_std <= kAgeStdLimit)) add("age");
+    if (face.gender && !(face.gender_confidence >= kGenderLimit)) add("gender");
+    if (face.race && !(face.race_confidence >= kRaceLimit)) add("race");
+    return "[" + names + "]";
+}
+
 std::string face_object(const Face& face) {
     return "{\"box\": " + list(face.box, 0, 4) + ", \"score\": " + json_number(face.score, 4) +
            ", \"landmarks\": " + landmarks_of(face) +
            ", \"track\": " + (face.track > 0 ? std::to_string(face.track) : "null") +
            ", \"age\": " + known(face.age, 2) + ", \"age_std\": " + known(face.age_std, 2) + ", " +
            class_of("gender", face.gender, face.gender_confidence) + ", " +
-           class_of("race", face.race, face.race_confidence) + ", \"abstained\": []}";
+           class_of("race", face.race, face.race_confidence) + ", \"abstained\": " + abstained(face) + "}";
 }
 
 }  // namespace

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.cli import options
+from edgeface.cli.overwriting import refuse_overwriting_input
 from edgeface.common.console import echo, echo_json, log_line, progress, table, write_json
 from edgeface.errors import ConfigError
 
@@ -48,6 +49,8 @@ def bench(
     is as the first, with the interval that the noise leaves. --pipeline: frames a second against decoding and the
     bare networks in the same run, each stage's share, how old a result is, and on a GPU every copy.
     """
+    read = [*(artefacts or ()), pipeline, model, detector, compare]
+    refuse_overwriting_input(read, save, suffixes=(".json",))
     if pipeline is not None:
         if artefacts or compare:
             raise ConfigError(

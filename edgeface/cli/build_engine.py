@@ -65,7 +65,10 @@ def build_engine(
     loses more than its budget, and nothing is built again from the same inputs.
     """
     from edgeface.build.build import BuildRequest, build_engine
+    from edgeface.cli.overwriting import refuse_overwriting_input
 
+    read = [model, recipe, calibration, labels, gate, *(data or ())]
+    refuse_overwriting_input(read, output, suffixes=(".onnx", ".engine"))
     changes = {
         "target": target,
         "precision": precision,

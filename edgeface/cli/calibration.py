@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.cli import options
+from edgeface.cli.overwriting import refuse_overwriting_input
 from edgeface.common.console import echo, echo_json, log_line, progress, table
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ HELP = "Draw or verify a calibration set.\n\nIts images give an int8 network the
 _UTKFACE = ("UTKFace, aligned and cropped (Zhang, Song, Qi, CVPR 2017)", "non-commercial research only; each image "
             "belongs to its owner; this file lists names and hashes, no images")  # fmt: skip
 _FAIRFACE = ("FairFace (Kärkkäinen, Joo, WACV 2021)", "CC BY 4.0, photographs from YFCC-100M")
+
+_PLOTS = (".png", ".svg", ".pdf")
 
 Data = Annotated[
     list[Path],
@@ -60,6 +63,9 @@ def make(
     from edgeface.calibration import check_set, draw, write_set
     from edgeface.evaluation import datasets
 
+    read = [labels, model, detector, *data]
+    refuse_overwriting_input(read, output, suffixes=(".toml",))
+    refuse_overwriting_input([output, *read], plot, suffixes=_PLOTS)
     wanted = datasets.parse_folds(folds)
     found = datasets.find_faces(data, labels)
     known_source, known_licence = _UTKFACE if labels is None else _FAIRFACE
@@ -99,6 +105,7 @@ def check(
     from edgeface.calibration import check_set, read_set
     from edgeface.evaluation import datasets
 
+    refuse_overwriting_input([calibration, labels, model, detector, *data], plot, suffixes=_PLOTS)
     listed = read_set(calibration)
     found = datasets.find_faces(data, labels)
     with progress("looking at held-out images") as report:

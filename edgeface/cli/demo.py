@@ -89,6 +89,8 @@ def stills(results: Sequence[FrameResult], count: int) -> list[Image]:
 def _typical(group: Sequence[Face]) -> Face:
     from dataclasses import replace
 
+    from edgeface.types import HEADS
+
     def mean(name: str) -> float | None:
         values = [getattr(face, name) for face in group if getattr(face, name) is not None]
         return sum(values) / len(values) if values else None
@@ -106,6 +108,7 @@ def _typical(group: Sequence[Face]) -> Face:
         gender_confidence=mean("gender_confidence"),
         race=most_frequent("race"),
         race_confidence=mean("race_confidence"),
+        abstained=tuple(head for head in HEADS if 2 * sum(head in face.abstained for face in group) >= len(group)),
     )
 
 

@@ -32,11 +32,18 @@ _AXES = ("gender", "race", "age")
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Attribute network (.onnx).", show_default=False)],
     data: Annotated[
         list[Path],
         typer.Option(metavar="DIR-OR-ZIP", help="Labelled faces: a folder, a zip, or a folder of zips; repeatable."),
     ],
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="Attribute network (.onnx; default: the shipped one; fairface: the one trained without UTKFace).",
+            show_default=False,
+        ),
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="CSV", help="FairFace's label file; without it, names are UTKFace's labels.")
     ] = None,
@@ -55,20 +62,24 @@ def evaluate(
     Labels are UTKFace's file names, or a file in FairFace's form with --labels. Folds depend on names alone; 0 and
     1 are the test folds, which no shipped model was trained on.
     """
+    from edgeface.cli.overwriting import refuse_overwriting_input
     from edgeface.common.files import sha256_file
     from edgeface.evaluation import datasets
     from edgeface.evaluation.evaluate import evaluate as judge
     from edgeface.evaluation.labelled_crops import thinned
+    from edgeface.inference.detector import attribute_model
 
+    refuse_overwriting_input([model, labels, detector, *data], json, suffixes=(".json",))
     wanted = datasets.parse_folds(folds)
-    network = options.estimator(model, threads, batch)
+    path = attribute_model(model)
+    network = options.estimator(path, threads, batch)
     finder = None if crops else options.detector(detector, threads=1)
     found: Sequence[datasets.FaceSet] = datasets.find_faces(data, labels, wanted)
     with progress("evaluating") as report:
         result = judge(network, found if limit is None else thinned(found, limit), finder, batch, report)
     figures = {
-        "model": model.name,
-        "model_sha256": sha256_file(model),
+        "model": path.name,
+        "model_sha256": sha256_file(path),
         "folds": sorted(range(datasets.FOLDS) if wanted is None else wanted),
         "crops": "centre" if crops else "aligned",
         **result.to_dict(),

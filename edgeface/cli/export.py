@@ -21,8 +21,10 @@ def export(
     The same crops go through PyTorch and ONNX Runtime; where an output differs by more than its declared tolerance,
     nothing is written.
     """
+    from edgeface.cli.overwriting import refuse_overwriting_input
     from edgeface.common.files import sha256_file
     from edgeface.export.onnx_export import export_onnx
 
+    refuse_overwriting_input(program, output, suffixes=(".onnx",))
     export_onnx(program, output)
     echo(f"wrote {output} ({output.stat().st_size / 1e6:.2f} MB, sha256 {sha256_file(output)})")

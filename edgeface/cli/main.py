@@ -5,6 +5,7 @@ Exit codes: 0 all went well, 1 an error (one line on stderr), 2 wrong usage, 130
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import signal
@@ -70,7 +71,8 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
         except BrokenPipeError:
             _drop_stdout()
             raise typer.Exit(_BROKEN_PIPE) from None
@@ -119,7 +121,24 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored
         signal.signal(signal.SIGINT, _stop)
-    app(prog_name="edgeface")
+    _hold_standard_streams()
+    try:
+        app(prog_name="edgeface")
+    except OSError as error:  # the text of --help and --version, which Click writes
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EBADF, errno.EIO):
+            raise
+        report_error(f"cannot write to standard output: {error.strerror}")
+        _drop_stdout()
+        sys.exit(1)
+
+
+def _hold_standard_streams() -> None:
+    """Put /dev/null where a standard stream was closed (`>&-`), or the next file opened would take its number."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 if __name__ == "__main__":

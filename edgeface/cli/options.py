@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.common.console import log_line
-from edgeface.errors import ConfigError
 
 if TYPE_CHECKING:
     from edgeface.api import AttributeEstimator, FaceDetector
@@ -84,15 +83,3 @@ def estimator(model: Path | None, threads: int, batch: int = 32) -> AttributeEst
     from edgeface.api import AttributeEstimator
 
     return AttributeEstimator(model, threads=threads, batch=batch)
-
-
-def refuse_overwriting_input(source: Path, output: Path) -> None:
-    """Raise ``ConfigError`` where writing ``output`` would replace ``source`` or images in it.
-
-    Annotated images take the names of their sources, so their folder must be another.
-    """
-    from edgeface.imaging.image_io import SUFFIXES
-
-    taken = {source.resolve(), *([source.resolve().parent] if source.suffix.lower() in SUFFIXES else [])}
-    if output.resolve() in taken:
-        raise ConfigError(f"writing `{output}` would overwrite the input `{source}`, name another place")

@@ -62,11 +62,15 @@ def parity(
     Exit code 1 where the gate's budget is broken, with a sentence that names what. Two face detectors are compared by
     the faces they find.
     """
+    from edgeface.cli.overwriting import refuse_overwriting_input
     from edgeface.parity import Budget, compare, failures, read_budget
     from edgeface.parity.detector_parity import compare_detectors, detector_failures
     from edgeface.spec.metadata import onnx_metadata
     from edgeface.spec.model import MODEL_KEY
 
+    read = [reference, *candidates, *data, labels, gate, detector]
+    for written in (save, *((report / "parity.json", report / "parity.html") if report else ())):
+        refuse_overwriting_input(read, written, suffixes=(".json", ".html"))
     budget = Budget() if gate is None else read_budget(gate)
     seconds = 2.0 if latency else 0.0
     result: ParityReport | DetectorReport

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import count, islice
@@ -12,9 +13,9 @@ import typer
 
 from edgeface.cli import face_rows as faces
 from edgeface.cli import options
-from edgeface.cli.options import refuse_overwriting_input
+from edgeface.cli.overwriting import refuse_overwriting_input
 from edgeface.common.console import echo_json, log_line, report_error, table
-from edgeface.errors import ImageError
+from edgeface.errors import ConfigError, ImageError
 from edgeface.spec.defaults import STILLS_MIN_FACE
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ EXAMPLE = "Example: edgeface predict photos/ portrait.jpg --json > faces.jsonl"
 def predict(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Images and folders of images.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object an image on stdout.")] = False,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one CSV row a face.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one CSV row a face; - for stdout.")] = None,
     annotate: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the images with their faces drawn.")
     ] = None,
@@ -57,9 +58,12 @@ def predict(
     """
     from edgeface.inference.result import image_dict
 
-    for folder in filter(None, (annotate, explain)):
-        for path in paths:
-            refuse_overwriting_input(path, folder)
+    read = [*paths, model, detector]
+    for folder in (annotate, explain):
+        refuse_overwriting_input(read, folder, folder=True)
+    refuse_overwriting_input(read, csv, suffixes=(".csv",))
+    if as_json and str(csv) == "-":
+        raise ConfigError("--json and --csv - would both write to standard output, name a file for one of them")
     failures: list[ImageError] = []
     frames = _frames(paths, failures)
     rows: list[tuple[str, ...]] = []
@@ -79,7 +83,7 @@ def predict(
             if as_json:
                 frame = result.frame
                 echo_json(image_dict(frame.source, frame.width, frame.height, result.faces))
-            else:
+            elif str(csv) != "-":
                 rows += _rows(result)  # only a table needs them all
     if rows:
         table("", ("picture", *faces.COLUMNS), rows)
@@ -103,16 +107,21 @@ def _frames(paths: Iterable[Path], failures: list[ImageError]) -> Iterator[Frame
 def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, int] | ImageError]:
     """Every image file and its number, and what is wrong with a path that has none, in order."""
     from edgeface.imaging.image_io import list_images
+    from edgeface.sources.base import VIDEO_SUFFIXES
+    from edgeface.sources.source_uri import local_path
 
     numbers = count()
     for path in paths:
         try:
-            yield from zip(list_images(path), numbers)
+            if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+                raise ImageError(f"`{path}` is a video, expected an image; use: edgeface run {shlex.quote(str(path))}")
+            yield from zip(list_images(local_path(path) or path), numbers)
         except ImageError as error:
             yield error
 
 
 def _read(file: tuple[Path, int] | ImageError) -> Frame | ImageError:
+    from edgeface.common.names import shown_name
     from edgeface.imaging.image_io import read_image
     from edgeface.types import Frame
 
@@ -120,17 +129,17 @@ def _read(file: tuple[Path, int] | ImageError) -> Frame | ImageError:
         return file
     path, number = file
     try:
-        return Frame(read_image(path), None, str(path), number)
+        return Frame(read_image(path), None, shown_name(path), number)
     except ImageError as error:
         return error
 
 
 def _sinks(stack: ExitStack, csv: Path | None, annotate: Path | None) -> list[Any]:
-    from edgeface.sinks.file_sinks import CsvSink, PictureSink
+    from edgeface.sinks.file_sinks import CsvSink, PictureSink, StdoutCsvSink
 
     sinks: list[Any] = []
     if csv is not None:
-        sinks.append(stack.enter_context(CsvSink(csv)))
+        sinks.append(stack.enter_context(StdoutCsvSink() if str(csv) == "-" else CsvSink(csv)))
     if annotate is not None:
         sinks.append(stack.enter_context(PictureSink(annotate)))
     return sinks

@@ -48,11 +48,11 @@ def quantize(
     Input, outputs and their meaning stay the same. Which integers a layer sees depends on the target: a file for
     another machine may be slow there, or wrong, and is then refused. edgeface parity says what it cost.
     """
-    from edgeface.cli.options import refuse_overwriting_input
+    from edgeface.cli.overwriting import refuse_overwriting_input
     from edgeface.common.files import sha256_file
     from edgeface.quantization.quantize import quantize as write
 
-    refuse_overwriting_input(model, output)
+    refuse_overwriting_input([model, calibration, labels, *(data or ())], output, suffixes=(".onnx",))
     ranges, origin = None, {}
     if precision == "int8":
         listed = _read_set(calibration)

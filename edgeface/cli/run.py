@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.cli import live_options, options
-from edgeface.cli.options import refuse_overwriting_input
+from edgeface.cli.overwriting import refuse_overwriting_input
 from edgeface.cli.run_report import in_words, stats_lines
 from edgeface.common.console import echo, log_line, progress, report_error
 
@@ -96,7 +96,8 @@ def run(
     from edgeface.sources.open import open_sources
 
     uris = dict.fromkeys([*(sink or ()), *([_STDOUT] if as_json else ())])
-    _keep_inputs(source, uris)
+    for uri in uris:
+        refuse_overwriting_input([*source, model, detector], uri, folder=None)
     live = SourceOptions(
         open_s=stall, stall_s=stall, give_up_s=give_up or None, rtsp_transport=rtsp_transport, decoder=decoder
     )
@@ -115,16 +116,6 @@ def run(
         tracker, fuser = _followers(analyzer, per_frame)
         summary = runner.run(sources, analyzer, tracker, sinks, max_frames, report, fuser=fuser, stats=numbers)
     _tell(summary, list(uris), privacy)
-
-
-def _keep_inputs(sources: list[str], uris: dict[str, None]) -> None:
-    """Refuse to write over what is read."""
-    from edgeface.common.addresses import split_name
-    from edgeface.sources.source_uri import is_local
-
-    for source in filter(is_local, (split_name(source)[0] for source in sources)):
-        for uri in filter(is_local, uris):
-            refuse_overwriting_input(Path(source), Path(uri))
 
 
 def _followers(analyzer: Analyzer, per_frame: bool) -> tuple[Callable[[], Tracker], Callable[[], Fuser] | None]:

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 def in_words(summary: RunSummary, counts_only: bool = False) -> str:
     """What a run did, with its throughput and where the time went; ``counts_only`` tells nothing of people."""
     stages = ", ".join(f"{name} {laps['mean']:.1f}" for name, laps in summary.stages_ms.items())
-    who = "" if counts_only else f", {summary.faces} faces, {summary.tracks} people"
-    text = f"{summary.frames} frames{who} in {summary.seconds:.1f} s: {summary.fps:.1f} frames/s"
+    who = "" if counts_only else f", {_count(summary.faces, 'face', 'faces')}"
+    if (summary.tracks or not summary.faces) and not counts_only:  # photographs have faces, but no one is followed
+        who += f", {_count(summary.tracks, 'person', 'people')}"
+    text = f"{_count(summary.frames, 'frame', 'frames')}{who} in {summary.seconds:.1f} s: {summary.fps:.1f} frames/s"
     if stages and not counts_only:
         text += f" (mean ms a frame: {stages})"
     if not summary.ages_ms:
@@ -25,6 +27,10 @@ def in_words(summary: RunSummary, counts_only: bool = False) -> str:
     ages = ", ".join(f"{name} {ms:.0f}" for name, ms in summary.ages_ms.items())
     reconnects = sum(source.counters.reconnects for source in summary.sources)
     return f"{text}; {summary.dropped} frames dropped, {reconnects} reconnects, age in ms: {ages}"
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 @contextmanager

@@ -12,12 +12,13 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from edgeface.common.addresses import is_address, public_name
 from edgeface.common.json_text import finite_json
+from edgeface.common.names import PERCENT, printable
 from edgeface.errors import SinkError
 
 _LOG_WIDTH = 120
@@ -35,21 +36,21 @@ _LINE_ENDS = re.compile("[\t\n]")
 
 def plain(text: object, one_line: bool = False) -> str:
     """``text`` as a terminal may get it: what would steer it or turn its direction as ``\\x1b`` or ``\\u202e``; line
-    feeds and tabs as well in ``one_line``."""
-    safe = _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], str(text))
+    feeds and tabs as well in ``one_line``. Bytes of names that are not UTF-8 are percent-encoded."""
+    safe = _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], printable(str(text)))
     return _LINE_ENDS.sub(lambda found: ascii(found[0])[1:-1], safe) if one_line else safe
 
 
-def json_text(value: Any) -> str:
+def json_text(value: Any, indent: int | None = None, ascii_only: bool = False) -> str:
     """One line of JSON for files and terminals: the escapes of ``plain`` mean the same, NaN becomes null."""
     try:
-        return _json(value)
+        return _json(value, indent, ascii_only)
     except ValueError:
-        return _json(finite_json(value))
+        return _json(finite_json(value), indent, ascii_only)
 
 
-def _json(value: Any, indent: int | None = None) -> str:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+def _json(value: Any, indent: int | None, ascii_only: bool) -> str:
+    text = json.dumps(value, ensure_ascii=ascii_only, allow_nan=False, indent=indent)
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -66,8 +67,10 @@ def echo(text: object = "") -> None:
 
 
 def _write(text: str) -> None:
+    if sys.stdout is None:  # closed before we were started (`>&-`)
+        raise SinkError("cannot write to standard output: it is closed")
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(printable(text, _encoding(sys.stdout)))
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -77,13 +80,25 @@ def _write(text: str) -> None:
 
 def echo_json(value: Any) -> None:
     """One JSON value as one line on stdout."""
-    _write(json_text(value) + "\n")
+    _write(json_text(value, ascii_only=not holds_unicode(sys.stdout)) + "\n")
 
 
 def log_line(text: str) -> None:
-    """One line for people on stderr."""
-    sys.stderr.write(plain(text, one_line=True) + "\n")
-    sys.stderr.flush()
+    """One line for people on stderr, where there is one."""
+    if sys.stderr is None:
+        return
+    with suppress(OSError):  # no one can be told; the exit code still says it
+        sys.stderr.write(printable(plain(text, one_line=True), _encoding(sys.stderr)) + "\n")
+        sys.stderr.flush()
+
+
+def holds_unicode(stream: Any) -> bool:
+    """Whether a stream takes every letter."""
+    return _encoding(stream).lower().replace("_", "-").startswith("utf")
+
+
+def _encoding(stream: Any) -> str:
+    return getattr(stream, "encoding", None) or "utf-8"
 
 
 def report_error(text: object) -> None:
@@ -104,12 +119,12 @@ def write_json(path: Path, value: Any) -> None:
     """An indented JSON file, whole or not at all; ``-`` is stdout. Raises ``SinkError``."""
     from edgeface.common.files import atomic_path
 
-    text = _json(value, 2)
     if str(path) == "-":
-        echo(text)
+        _write(json_text(value, 2, ascii_only=not holds_unicode(sys.stdout)) + "\n")
         return
+    text = json_text(value, 2)
     with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8", errors=PERCENT)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -118,6 +133,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     from rich.console import Console
     from rich.table import Table
 
+    if sys.stdout is None:
+        raise SinkError("cannot write to standard output: it is closed")
     width = None if sys.stdout.isatty() else _LOG_WIDTH
     console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
     out = Table(title=plain(title, one_line=True), title_justify="left", box=box.SIMPLE_HEAD)
@@ -133,7 +150,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 @contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int | None], None]]:
     """Yield ``report(done, total)``, total ``None`` if unknown: a bar on a terminal, a line now and then in a log."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield _Log(label)
         return
     from rich.console import Console

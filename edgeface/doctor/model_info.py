@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
+from edgeface.common.archives import ArchiveFault, open_archive, read_entry
 from edgeface.common.files import sha256_file
 from edgeface.errors import ArtifactError, SpecError
 from edgeface.inference.detector_families import recognise
@@ -17,6 +17,7 @@ from edgeface.spec.metadata import detector_spec, model_spec, onnx_metadata
 from edgeface.spec.model import MODEL_KEY, DetectorSpec, ModelSpec
 
 Facts = dict[str, Any]
+_LARGEST_SPEC = 1 << 24
 
 
 def model_info(path: str | os.PathLike[str]) -> Facts:
@@ -54,13 +55,15 @@ def _tensor(info: TensorInfo) -> Facts:
 def _program_facts(path: Path) -> Facts:
     """The spec inside a ``torch.export`` program, which is a zip; PyTorch is not needed to look."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(f"/extra/{MODEL_KEY}")]
-            text = archive.read(names[0]).decode() if names else ""
-    except OSError as error:
-        raise ArtifactError(f"cannot read model `{path}`: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, UnicodeDecodeError) as error:
-        raise ArtifactError(f"`{path}` is not a torch.export program or is damaged; train or copy it again") from error
+            text = read_entry(archive, names[0], _LARGEST_SPEC).decode() if names else ""
+    except (ArchiveFault, UnicodeDecodeError) as error:
+        if isinstance(error.__cause__, OSError):
+            raise ArtifactError(f"cannot read model `{path}`: {error}") from error
+        raise ArtifactError(
+            f"`{path}` is not a torch.export program or is damaged ({error}); train or copy it again"
+        ) from error
     if not text:
         raise SpecError(f"`{path}` has no `{MODEL_KEY}` inside, so nothing says how to feed it; train it again")
     return {"kind": "trained program", "spec": json.loads(ModelSpec.from_json(text, f"`{path}`").to_json())}

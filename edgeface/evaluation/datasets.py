@@ -15,13 +15,15 @@ import math
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from edgeface.common.archives import ArchiveFault, open_archive, read_entry
+from edgeface.common.files import open_regular
 from edgeface.errors import DataError
 from edgeface.evaluation.metrics import AGE_BANDS
+from edgeface.imaging.image_io import Unreadable, max_bytes
 from edgeface.spec.model import GENDERS, RACES
 
 FOLDS = 10
@@ -69,16 +71,19 @@ class FaceSet:
     skipped: tuple[str, ...]
 
     def read(self, names: Iterable[str]) -> Iterator[bytes]:
-        """The files' bytes, in the order of ``names``. Raises ``DataError`` where one cannot be read."""
+        """The files' bytes, in the order of ``names``; ``Unreadable`` ones where one cannot be read.
+
+        Raises ``DataError`` where the zip cannot be opened.
+        """
+        if self.path.is_dir():
+            for name in names:
+                yield _file_bytes(self.path, name)
+            return
         try:
-            if self.path.is_dir():
+            with open_archive(self.path) as archive:
                 for name in names:
-                    yield (self.path / name).read_bytes()
-            else:
-                with zipfile.ZipFile(self.path) as archive:
-                    for name in names:
-                        yield archive.read(name)
-        except (OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+                    yield _entry_bytes(archive, name)
+        except ArchiveFault as error:
             raise DataError(f"cannot read an image of `{self.path}`: {error}") from error
 
 
@@ -118,7 +123,7 @@ def fold_of(key: str) -> int:
 
     UTKFace's key is its date&time (all before the first dot), FairFace's its ``file`` without the ending (``train/1``).
     """
-    return int(hashlib.sha1(key.encode()).hexdigest(), 16) % FOLDS
+    return int(hashlib.sha1(key.encode(errors="surrogateescape")).hexdigest(), 16) % FOLDS
 
 
 def parse_folds(text: str) -> frozenset[int] | None:
@@ -161,13 +166,29 @@ def _picture_names(path: Path) -> list[str]:
         if path.is_dir():
             names = [entry.relative_to(path).as_posix() for entry in path.rglob("*")]
         else:
-            with zipfile.ZipFile(path) as archive:
+            with open_archive(path) as archive:
                 names = archive.namelist()
-    except FileNotFoundError as error:
-        raise DataError(f"no data at `{path}`: expected a folder or a zip of labelled faces") from error
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, ArchiveFault) as error:
+        if getattr(error, "missing", False):
+            raise DataError(f"no data at `{path}`: expected a folder or a zip of labelled faces") from error
         raise DataError(f"cannot read `{path}`: expected a folder or a zip of labelled faces ({error})") from error
     return sorted(name for name in names if name.lower().endswith(_SUFFIXES) and "/." not in f"/{name}")
+
+
+def _file_bytes(folder: Path, name: str) -> bytes:
+    try:
+        with open_regular(folder / name) as file:
+            return file.read(max_bytes() + 1)
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "not enough memory"
+        return Unreadable(f"cannot read image `{name}`: {reason}")
+
+
+def _entry_bytes(archive: zipfile.ZipFile, name: str) -> bytes:
+    try:
+        return read_entry(archive, name, max_bytes())
+    except ArchiveFault as error:
+        return Unreadable(f"cannot read image `{name}`: {error}")
 
 
 def _utkface(names: Iterable[str]) -> tuple[list[LabelledFace], list[str]]:

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface import __version__
-from edgeface.common.files import atomic_path
+from edgeface.common.archives import ArchiveFault, read_entry
+from edgeface.common.files import atomic_path, open_regular
 from edgeface.common.install import missing
 from edgeface.errors import ArtifactError, ExportError, SpecError
 from edgeface.runtime.base import Backend
@@ -163,7 +164,8 @@ def _backend_answers(backend: Backend, crops: NDArray[np.uint8]) -> dict[str, ND
 def _plain_archive(path: Path, torch: Any) -> bytes:
     """The file's bytes, once it is known to hold a graph and tensors and nothing that torch would unpickle or load."""
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            content = file.read()
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _check_entries(path, archive, torch)
     except ArtifactError:
@@ -172,7 +174,7 @@ def _plain_archive(path: Path, torch: Any) -> bytes:
         raise ArtifactError(f"no program at `{path}`: expected a model.pt2 that the trainer wrote") from error
     except OSError as error:
         raise ArtifactError(f"cannot read program `{path}`: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (zipfile.BadZipFile, ArchiveFault, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"`{path}` is not a torch.export program (.pt2) or is damaged; train it again") from error
     return content
 
@@ -186,7 +188,7 @@ def _check_entries(path: Path, archive: zipfile.ZipFile, torch: Any) -> None:
         f"{name}: {key}"
         for name, entry in entries.items()
         if name.endswith("_config.json")
-        for key, item in json.loads(archive.read(entry))["config"].items()
+        for key, item in json.loads(read_entry(archive, entry, path.stat().st_size))["config"].items()
         if item["use_pickle"] or not re.fullmatch(r"(weight|tensor)_\d+", item["path_name"])
     ]
     if strange or pickled:
@@ -195,7 +197,7 @@ def _check_entries(path: Path, archive: zipfile.ZipFile, torch: Any) -> None:
         )
     for name, entry in entries.items():
         if name.endswith(".pt"):
-            _check_tensors(path, archive.read(entry), torch)
+            _check_tensors(path, read_entry(archive, entry, path.stat().st_size), torch)
 
 
 def _check_tensors(path: Path, content: bytes, torch: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.common.files import atomic_path
+from edgeface.common.files import atomic_path, open_regular
 from edgeface.errors import ConfigError, ImageError, SinkError
 from edgeface.imaging.image_header import NAMES, Header, read_header
 from edgeface.imaging.orientation import UPRIGHT, upright
@@ -54,17 +54,29 @@ with suppress(ConfigError):  # OpenCV reads its own limit once, when it is loade
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(max_pixels()))
 
 
+class Unreadable(bytes):
+    """Stands, empty, for the bytes of a file that could not be read; ``decode_image`` raises its ``fault``."""
+
+    def __new__(cls, fault: str) -> Unreadable:
+        self = super().__new__(cls)
+        self.fault = fault
+        return self
+
+    fault: str
+
+
 def read_image(path: str | os.PathLike[str]) -> Image:
     """Decode an image file: uint8 ``[H, W, 3]`` RGB, upright. Raises ``ImageError`` with one sentence."""
     try:
-        with Path(path).open("rb") as file:
-            data = file.read(max_bytes() + 1)
+        with open_regular(path) as file:
+            data = file.read(min(os.fstat(file.fileno()).st_size, max_bytes()) + 1)
     except IsADirectoryError as error:
         raise ImageError(f"`{path}` is a directory, expected an image file") from error
     except FileNotFoundError as error:
         raise ImageError(f"no image at `{path}`: no such file") from error
-    except (OSError, ValueError) as error:
-        raise ImageError(f"cannot read image `{path}`: {getattr(error, 'strerror', None) or error}") from error
+    except (OSError, ValueError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "not enough memory"
+        raise ImageError(f"cannot read image `{path}`: {reason}") from error
     return decode_image(data, str(path))
 
 
@@ -74,6 +86,8 @@ def decode_image(data: bytes, name: str = "picture") -> Image:
     ``name`` stands for it in messages. Raises ``ImageError`` where the bytes are empty, no image, cut off (a decoder
     would fill the rest with grey), or more than ``max_pixels``, which is known before anything is decoded.
     """
+    if isinstance(data, Unreadable):
+        raise ImageError(data.fault)
     if not data:
         raise ImageError(f"`{name}` is empty (0 bytes), expected an image")
     if len(data) > max_bytes():
@@ -120,9 +134,11 @@ def list_images(path: str | os.PathLike[str]) -> list[Path]:
     A file is taken whatever its suffix, since someone named it. Raises ``ImageError`` where there is none.
     """
     root = Path(path)
-    if root.is_file():
+    if os.path.isfile(root):
         return [root]
-    if not root.is_dir():
+    if not os.path.isdir(root):
+        if os.path.lexists(root):  # a pipe, a device, a broken link: reading it says what is wrong
+            return [root]
         raise ImageError(f"no image at `{path}`: no such file or directory")
     try:
         found = sorted(f for f in root.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))

@@ -35,6 +35,7 @@ _TEXT = (20, 20, 20)
 _MIN_TEXT_PX, _MAX_TEXT_PX = 9, 40
 """Height of a capital letter."""
 
+_UNSURE = "?"
 _FREE = 0.05
 """A place this little of which is over something counts as free."""
 
@@ -78,20 +79,30 @@ class _Style:
 
 
 def _wordings(face: Face, style: _Style) -> list[str]:
-    """What a label may say, the fullest first."""
+    """What a label may say, the fullest first; what is unsure is a question mark."""
     number = "" if face.track is None else f"#{face.track}"
-    sex = face.gender[:1].upper() if face.gender else ""
-    age = "" if face.age is None else f"{face.age:.0f}"
-    spread = "" if face.age_std is None else f"{style.plus_minus}{face.age_std:.0f}"
-    race, sureness = face.race or "", "" if face.race_confidence is None else f"{face.race_confidence:.0%}"
+    sex, sex_sure = _class(face, "gender", face.gender and face.gender[:1].upper(), face.gender_confidence)
+    race, race_sure = _class(face, "race", face.race, face.race_confidence)
+    age, spread = "" if face.age is None else f"{face.age:.0f}", ""
+    if "age" in face.abstained:
+        age = _UNSURE
+    elif face.age_std is not None:
+        spread = f"{style.plus_minus}{face.age_std:.0f}"
     wordings = [
-        (number, sex, age + spread, race, sureness),
+        (number, sex, sex_sure, age + spread, race, race_sure),
         (number, sex, age + spread, race),
         (number, sex, age, race),
         (number, sex, age),
     ]
     texts = (" ".join(part for part in parts if part) for parts in wordings)
     return [text for text in dict.fromkeys(texts) if text] or [""]
+
+
+def _class(face: Face, head: str, name: str | None, confidence: float | None) -> tuple[str, str]:
+    """A head's class and its probability as a label writes them."""
+    if head in face.abstained:
+        return _UNSURE, ""
+    return name or "", "" if confidence is None else f"{confidence:.0%}"
 
 
 def _place(

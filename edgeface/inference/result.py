@@ -12,6 +12,8 @@ import numpy as np
 from edgeface.spec.model import ModelSpec
 from edgeface.types import HEADS, Attributes, Faces, Floats, Frame, Fused, Tracks
 
+AGE_STD_LIMIT, GENDER_LIMIT, RACE_LIMIT = 10.0, 0.75, 0.5
+"""Beyond which an age (spread in years), a gender and a race (probability) are too unsure to rely on."""
 SCHEMA = 1
 """Version of the JSON of ``FrameResult``; raised whenever a reader of the older one would misread it."""
 
@@ -24,7 +26,7 @@ class Face:
     right eye, left eye, nose tip, right and left mouth corner) or ``None`` from a detector without; ``track`` number
     in a video or ``None``; ``age`` and ``age_std`` in years; the likeliest ``gender`` and ``race`` with their
     probabilities 0…1. ``None`` is what a network without the head says. ``abstained`` names the heads too unsure to
-    rely on, which only answers fused over several frames (``tracking.fusion``) ever say.
+    rely on: a spread above ``AGE_STD_LIMIT``, a probability below ``GENDER_LIMIT`` or ``RACE_LIMIT``.
     """
 
     box: tuple[float, float, float, float]
@@ -94,7 +96,7 @@ def faces_from(faces: Faces, attributes: Attributes, spec: ModelSpec, tracks: Tr
             gender_confidence=genders[row][1],
             race=races[row][0],
             race_confidence=races[row][1],
-            abstained=_unsure(attributes, row),
+            abstained=_unsure(attributes, row, spec),
         )
         for row in range(len(faces))
     ]
@@ -110,9 +112,16 @@ def _classes(attributes: Attributes, name: str, spec: ModelSpec) -> list[tuple[s
     return [(None, None) if at < 0 else (labels[at], float(row[at])) for at, row in zip(chosen.tolist(), chances)]
 
 
-def _unsure(attributes: Attributes, row: int) -> tuple[str, ...]:
+def _unsure(attributes: Attributes, row: int, spec: ModelSpec) -> tuple[str, ...]:
+    """Heads too unsure to rely on: by the same limits for one look as for what several say together."""
     if not isinstance(attributes, Fused):
-        return ()
+        present = {head.name for head in spec.heads}
+        sure = {
+            "age": attributes.age_std[row] <= AGE_STD_LIMIT,
+            "gender": attributes.gender[row].max(initial=0) >= GENDER_LIMIT,
+            "race": attributes.race[row].max(initial=0) >= RACE_LIMIT,
+        }
+        return tuple(name for name in HEADS if name in present and not sure[name])
     return tuple(name for name, unsure in zip(HEADS, attributes.abstained[row]) if unsure)
 
 

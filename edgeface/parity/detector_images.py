@@ -7,8 +7,9 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from edgeface.common.archives import ArchiveFault, open_archive, read_entry
 from edgeface.errors import DataError, ImageError
-from edgeface.imaging.image_io import SUFFIXES, decode_image
+from edgeface.imaging.image_io import SUFFIXES, decode_image, max_bytes
 from edgeface.sources.open import open_source
 from edgeface.types import Image
 
@@ -36,12 +37,14 @@ class Pictures:
             yield from pictures
 
     def _zipped(self, place: Path, start: int) -> Iterator[Image]:
-        with zipfile.ZipFile(place) as archive:
+        with open_archive(place) as archive:
             for row, name in enumerate(_names(archive), start):
                 if row in self._keep:
                     try:
-                        yield decode_image(archive.read(name), name)
-                    except (ImageError, zipfile.BadZipFile) as error:
+                        yield decode_image(read_entry(archive, name, max_bytes()), name)
+                    except ArchiveFault as error:
+                        self.unreadable.append(f"cannot read image `{name}`: {error}")
+                    except ImageError as error:
                         self.unreadable.append(str(error))
 
     def _opened(self, place: Path, start: int) -> Iterator[Image]:
@@ -57,9 +60,9 @@ def _count(place: Path) -> int:
         with open_source(place) as source:
             return source.frame_count or sum(1 for _ in source)
     try:
-        with zipfile.ZipFile(place) as archive:
+        with open_archive(place) as archive:
             count = len(_names(archive))
-    except (OSError, zipfile.BadZipFile) as error:
+    except ArchiveFault as error:
         raise DataError(f"cannot read `{place}`: expected a zip of images ({error})") from error
     if not count:
         raise DataError(f"no image in `{place}`: expected files ending in {', '.join(SUFFIXES)}")

@@ -29,6 +29,7 @@ from edgeface.sources.frame_queue import Inbox, Slot
 from edgeface.spec.model import ModelSpec
 from edgeface.tracking.fusion import Fuser
 from edgeface.tracking.iou import Tracker
+from edgeface.tracking.shots import ShotDetector
 from edgeface.types import Attributes, Faces, Frame, Image, Tracks
 
 Progress = Callable[[int, int | None], None]
@@ -150,6 +151,7 @@ class _Lane:
 
     def __init__(self, spec: ModelSpec, tracker: Tracker | None, fuser: Fuser | None, stats: RunStats) -> None:
         self._spec, self._tracker, self._fuser, self._stats = spec, tracker, fuser, stats
+        self._begins_shot = ShotDetector()
 
     @property
     def tracks(self) -> int:
@@ -162,14 +164,16 @@ class _Lane:
         return FrameResult(frame, tuple(faces_from(seen.faces, attributes, self._spec, tracks)))
 
     def _track(self, frame: Frame, faces: Faces) -> Tracks | None:
-        if self._tracker is None:
+        if self._tracker is None or frame.pts_s is None:  # photographs do not follow each other
             return None
         with self._stats.stage("track"):
+            if self._begins_shot(frame.pixels):
+                self._tracker.forget()
             return self._tracker(faces, frame.pts_s)
 
     def _attributes(self, frame: Frame, seen: Observation, tracks: Tracks | None) -> Attributes:
         """Of every face: this frame's, or what the frames so far say together."""
-        if self._fuser is None or tracks is None or frame.pts_s is None:  # images do not follow each other
+        if self._fuser is None or tracks is None:
             return self._observed(seen, np.full(len(seen.faces), True))
         with self._stats.stage("fuse"):
             plan = self._fuser.plan(frame, seen.faces, tracks)

@@ -10,10 +10,12 @@ import csv
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any, TextIO
 
-from edgeface.common.console import echo_json, json_text
+from edgeface.common.console import echo, echo_json, json_text
+from edgeface.common.names import PERCENT
 from edgeface.errors import SinkError
 from edgeface.imaging.image_io import SUFFIXES, write_image
 from edgeface.inference.overlay import draw_faces
@@ -47,7 +49,7 @@ class _TextSink(Sink):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.name = os.fspath(path)
         self._part = PartFile(path)
-        self._file: TextIO | None = self._part.path.open("w", encoding="utf-8", newline="")
+        self._file: TextIO | None = self._part.path.open("w", encoding="utf-8", errors=PERCENT, newline="")
         self._failed = self._started = False
 
     @contextmanager
@@ -91,6 +93,28 @@ class JsonlSink(_TextSink, MessageSink):
             file.write(json_line(message))
 
 
+class StdoutCsvSink(StdoutSink):
+    """One row a face under ``CSV_COLUMNS`` on stdout."""
+
+    def __init__(self) -> None:
+        self._rows: list[list[Any]] = [list(CSV_COLUMNS)]
+
+    def append(self, result: FrameResult) -> None:
+        self._rows += csv_rows(result)
+        self._flush()
+
+    def close(self) -> None:
+        """Write the head where there was no result; stdout stays open, it is not ours."""
+        self._flush()
+
+    def _flush(self) -> None:
+        for row in self._rows:
+            text = StringIO()
+            csv.writer(text).writerow(row)
+            echo(text.getvalue().rstrip("\r\n"))
+        self._rows.clear()
+
+
 class CsvSink(_TextSink):
     """One row a face under ``CSV_COLUMNS``; frames without faces add none."""
 
@@ -100,10 +124,8 @@ class CsvSink(_TextSink):
         csv.writer(self._file).writerow(CSV_COLUMNS)
 
     def append(self, result: FrameResult) -> None:
-        where = result.to_dict()
         with self._writing() as file:
-            for number, face in enumerate(result.faces):
-                csv.writer(file).writerow([where["source"], where["frame"], where["pts_s"], number, *csv_row(face)])
+            csv.writer(file).writerows(csv_rows(result))
 
 
 class PictureSink(Sink):
@@ -154,6 +176,15 @@ class PictureSink(Sink):
 def json_line(message: Message) -> str:
     """A message's JSON with its line break."""
     return json_text(message) + "\n"
+
+
+def csv_rows(result: FrameResult) -> list[list[Any]]:
+    """One row a face under ``CSV_COLUMNS``."""
+    where = result.to_dict()
+    return [
+        [where["source"], where["frame"], where["pts_s"], number, *csv_row(face)]
+        for number, face in enumerate(result.faces)
+    ]
 
 
 def csv_row(face: Face) -> list[Any]:

@@ -10,6 +10,7 @@ from edgeface.errors import SinkError
 from edgeface.sinks.base import Sink
 from edgeface.sinks.file_sinks import CsvSink, JsonlSink, PictureSink, StdoutSink
 from edgeface.sinks.sink_uri import LIVE_SCHEMES
+from edgeface.sources.source_uri import local_path
 
 _VIDEO_SUFFIXES = (".mkv", ".mov", ".mp4")
 _KINDS = (
@@ -30,6 +31,8 @@ def open_sink(uri: str | os.PathLike[str]) -> Sink:
         from edgeface.sinks.open import open_live
 
         return open_live(scheme, text)
+    if scheme == "file":
+        text = os.fspath(local_path(text) or text) + ("/" if text.endswith("/") else "")
     suffix = Path(text).suffix.lower()
     if is_address(text):
         raise SinkError(f"no sink for `{public_name(text)}`: expected {_KINDS}")

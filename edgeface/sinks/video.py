@@ -76,7 +76,7 @@ class VideoSink(Sink):
         codec, options = next((name, opts) for name, opts in _ENCODERS if _exists(name))
         indexed_last = self._part.path.suffix.lower() != ".mkv"  # then "faststart" moves the index to the front
         layout = {"movflags": "+faststart"} if indexed_last else {}
-        self._container = av.open(str(self._part.path), "w", options=layout)
+        self._container = av.open(f"file:{self._part.path.absolute()}", "w", options=layout)
         self._stream = self._container.add_stream(codec, rate=25, options=options)
         self._stream.width, self._stream.height = width + width % 2, height + height % 2
         self._stream.pix_fmt = "yuv420p"

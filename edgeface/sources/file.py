@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator, Iterator
 from typing import Any
 
+from edgeface.common.names import shown_name
 from edgeface.errors import EdgefaceError, ImageError, SourceError
 from edgeface.imaging.image_io import list_images, read_image
 from edgeface.sources.ffmpeg import FrameConverter, reason
@@ -66,7 +67,7 @@ class ImageSource(FileSource):
     """One image, or those of a directory by name; one that cannot be read becomes a problem and the others follow."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        super().__init__(str(path))
+        super().__init__(shown_name(path))
         self.paths = list_images(path)
         self.frame_count = len(self.paths)
 
@@ -74,7 +75,7 @@ class ImageSource(FileSource):
         """Frames without a time; ``source`` is the image's path, ``index`` its place among the images."""
         for index, path in enumerate(self.paths):
             try:
-                yield Frame(read_image(path), None, str(path), index)
+                yield Frame(read_image(path), None, shown_name(path), index)
             except ImageError as problem:
                 self.problems.append(problem)
 
@@ -91,20 +92,24 @@ class VideoSource(FileSource):
     def __init__(self, path: str | os.PathLike[str], name: str | None = None, decoder: str = "cpu") -> None:
         import av
 
-        super().__init__(name or str(path))
+        super().__init__(name or shown_name(path))
+        local = os.path.exists(path)
         try:
-            timeout_s = None if os.path.exists(path) else _REMOTE_TIMEOUT_S
-            self._container = open_video(str(path), self.name, decoder, timeout=timeout_s)
+            address = f"file:{os.path.abspath(path)}" if local else str(path)  # a colon in a name is no protocol
+            timeout_s = None if local else _REMOTE_TIMEOUT_S
+            self._container = open_video(address, self.name, decoder, timeout=timeout_s)
         except av.FFmpegError as error:
             raise SourceError(
                 f"cannot open `{self.name}` as a video: {reason(error)}; expected a video file, an image or a "
                 "directory of images"
             ) from None  # the cause names the whole address
-        if not self._container.streams.video:
+        stream = _moving(self._container)
+        if stream is None:
             found = _stream_types(self._container)
             self._container.close()
             raise SourceError(f"`{self.name}` has no video stream, only {found}")
-        self._stream = self._container.streams.video[0]
+        self._stream = stream
+        self._stream.thread_type = "AUTO"
         try:
             self._shown = FrameConverter(self._stream)
         except SourceError as error:
@@ -166,6 +171,14 @@ def _promised_end_s(container: Any, stream: Any) -> float | None:
     if container.duration and len(container.streams) == 1:  # else it may be another stream's
         return float(container.duration / 1e6)
     return None
+
+
+def _moving(container: Any) -> Any:
+    """The first video stream that is not the cover of a song."""
+    from av.stream import Disposition
+
+    streams = container.streams.video
+    return next((stream for stream in streams if not stream.disposition & Disposition.attached_pic), None)
 
 
 def _stream_types(container: Any) -> str:

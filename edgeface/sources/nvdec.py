@@ -41,7 +41,7 @@ def open_video(uri: str, name: str, decoder: str = "cpu", **settings: Any) -> An
     """
     import av
 
-    settings.setdefault("metadata_errors", "replace")  # a title in another encoding is no reason to fail
+    settings.setdefault("metadata_errors", "surrogateescape")  # titles are of any encoding
     if decoder == "cpu" or (decoder == "auto" and not Driver.installed()):
         return av.open(uri, **settings)
     reason = _missing()
@@ -108,7 +108,7 @@ def _check_shown_as_stored(path: str) -> None:
     import av
 
     try:
-        with av.open(path, metadata_errors="replace") as container:
+        with av.open(path, metadata_errors="surrogateescape") as container:
             frame = next(container.decode(video=0))
             aspect = aspect_of(container.streams.video[0])
             turned, hdr = orientation_of(frame) != UPRIGHT, getattr(frame, "color_trc", UNSPECIFIED) in HDR
@@ -151,7 +151,7 @@ def _by_pyav(path: str, index: int) -> Iterator[tuple[DeviceFrame, float | None]
     keep_context(index)  # FFmpeg does not hold the context that it is given
     try:
         with current_context(index):
-            container = av.open(path, hwaccel=accelerator, metadata_errors="replace")
+            container = av.open(path, hwaccel=accelerator, metadata_errors="surrogateescape")
     except (av.FFmpegError, NotImplementedError, RuntimeError) as error:
         raise SourceError(f"NVDEC cannot decode `{path}`: {str(error).lower()}") from error
     with container:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -17,11 +16,12 @@ from edgeface.common.addresses import (
     told_apart,
     with_secrets,
 )
+from edgeface.common.names import shown_name
 from edgeface.errors import EdgefaceError, ImageError, SourceError
 from edgeface.imaging.image_io import SUFFIXES
 from edgeface.sources.base import STREAM_SCHEMES, VIDEO_SUFFIXES, Source, SourceOptions
 from edgeface.sources.file import FileSource
-from edgeface.sources.source_uri import is_local
+from edgeface.sources.source_uri import local_path
 from edgeface.types import Frame
 
 _KINDS = (
@@ -64,13 +64,13 @@ def open_source(uri: str | os.PathLike[str], options: SourceOptions | None = Non
 def _opened(text: str, options: SourceOptions) -> Source:
     path = Path(text)
     scheme = scheme_of(text)
-    if scheme and not path.exists():
+    if scheme and not os.path.exists(text):
         return _by_scheme(scheme, with_secrets(text), options)
-    if path.is_dir() or (path.is_file() and path.suffix.lower() in SUFFIXES):
+    if os.path.isdir(text) or (os.path.exists(text) and path.suffix.lower() in SUFFIXES):
         from edgeface.sources.file import ImageSource
 
         return ImageSource(path)
-    if not path.exists():
+    if not os.path.exists(text):
         hint = f"; expected {_KINDS}" if not path.suffix else ""
         raise SourceError(f"no source at `{public_name(text)}`: no such file or directory{hint}")
     from edgeface.sources.file import VideoSource
@@ -100,16 +100,22 @@ def _by_scheme(scheme: str, uri: str, options: SourceOptions) -> Source:
 
         return stream_source(uri, options)
     if scheme == "file":
-        return _opened(re.sub(r"^file:(//(localhost)?)?(?=/)", "", uri), options)
+        if place := local_path(uri):
+            return _opened(os.fspath(place), options)
+        where = public_name(uri)
+        raise SourceError(
+            f"no source at `{where}`: a file: URI names a place on this machine, as in file:///x/a%20b.mp4"
+        )
     kind = HIDDEN if public_name(uri) == HIDDEN else f"{scheme}:"  # a forgotten scheme makes a user name one
     raise SourceError(f"no source of the kind `{kind}`; expected {_KINDS}")
 
 
 def _globbed(uri: str, options: SourceOptions | None) -> list[Source]:
     """A source for each file that a glob names; none where ``uri`` is no glob."""
-    if not is_local(uri) or Path(uri).exists() or not glob.has_magic(uri):
+    place = local_path(uri)
+    if place is None or os.path.exists(place) or not glob.has_magic(str(place)):
         return []
-    paths = sorted(glob.glob(uri, recursive=True))
+    paths = sorted(glob.glob(str(place), recursive=True))
     if not paths:
         raise SourceError(f"no source at `{uri}`: the glob matches no file")
     from edgeface.sources.open import DeferredSource
@@ -121,7 +127,7 @@ class DeferredSource(FileSource):
     """A file that is opened when it is read; one that cannot be opened is a problem, and others go on."""
 
     def __init__(self, name: str, options: SourceOptions | None = None) -> None:
-        super().__init__(name)
+        super().__init__(shown_name(name))
         self._path, self._options = name, options
 
     def _frames(self) -> Iterator[Frame]:

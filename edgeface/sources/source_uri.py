@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from edgeface.common.addresses import option_shown, public_name, scheme_of, value_shown
 from edgeface.errors import ConfigError
@@ -13,7 +14,23 @@ from edgeface.errors import ConfigError
 
 def is_local(uri: str) -> bool:
     """Whether ``uri`` is a place on a disk, not a camera or an address."""
-    return Path(uri).exists() or not scheme_of(uri)
+    return local_path(uri) is not None
+
+
+def local_path(uri: str | os.PathLike[str]) -> Path | None:
+    """The place on a disk that ``uri`` names, there or not; ``None`` for a camera or an address.
+
+    A ``file:`` URI is percent-decoded, so that it can name any bytes: ``file:///x/a%20b.mp4``, ``file:M%FCnchen.jpg``.
+    A name that exists is taken as it is, whatever it looks like.
+    """
+    text = os.fspath(uri)
+    if not scheme_of(text) or os.path.lexists(text):
+        return Path(text)
+    rest = re.match(r"file:(?://(?:localhost)?(?=/))?(?!//)(.+)", text, re.IGNORECASE | re.DOTALL)
+    if rest is None:
+        return None
+    literal = Path(rest[1])  # a shell's user writes the name as it is
+    return literal if os.path.lexists(literal) else Path(os.fsdecode(unquote_to_bytes(os.fsencode(rest[1]))))
 
 
 def query_of(uri: str, known: dict[str, type]) -> dict[str, Any]:

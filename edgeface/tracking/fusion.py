@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.errors import ConfigError
+from edgeface.inference.result import AGE_STD_LIMIT, GENDER_LIMIT, RACE_LIMIT
 from edgeface.spec.model import ModelSpec
 from edgeface.tracking.clock import StreamClock
 from edgeface.tracking.posterior import Answer, Posterior, PosteriorOptions
@@ -47,9 +48,9 @@ class FusionOptions:
     alike: float = 0.5
     jump: float = 1.0
     kept_after_change: float = 0.5
-    age_std_limit: float = 10.0
-    gender_limit: float = 0.75
-    race_limit: float = 0.5
+    age_std_limit: float = AGE_STD_LIMIT
+    gender_limit: float = GENDER_LIMIT
+    race_limit: float = RACE_LIMIT
     posterior: PosteriorOptions = field(default_factory=PosteriorOptions)
 
     def __post_init__(self) -> None:

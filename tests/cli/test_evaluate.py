@@ -93,3 +93,11 @@ def test_what_is_left_out_is_named(data: Path, cli: Cli, tiny_model: Path) -> No
     assert "skipped 5 without a usable label: 39_0.png (2 fields, expected [age]" in result.err
     assert "and 2 more" in result.err
     assert (result.json()["n"], len(result.json()["skipped"]), len(result.json()["unreadable"])) == (4, 5, 1)
+
+
+@pytest.mark.parametrize("model", [(), ("fairface",)])
+def test_the_shipped_models_by_name(tmp_path: Path, cli: Cli, model: tuple[str, ...]) -> None:
+    write_picture(tmp_path / "30_0_1_20170101.png")
+    result = cli("evaluate", *model, "--data", tmp_path, "--crops", "--folds", "all", "--json", "-")
+    assert result.code == 0, result.err
+    assert result.json()["model"] == ("attributes-fairface.onnx" if model else "attributes.onnx")

@@ -55,7 +55,7 @@ def test_programs_that_are_none(cli: Cli, tmp_path: Path) -> None:
     with zipfile.ZipFile(bare, "w") as archive:
         archive.writestr("model/version", "1")
     for path, message in [
-        (text, "is not a torch.export program or is damaged; train or copy it again"),
+        (text, "is not a torch.export program or is damaged (File is not a zip file); train or copy it again"),
         (bare, "has no `edgeface.spec` inside, so nothing says how to feed it; train it again"),
         (tmp_path / "none.pt2", f"cannot read model `{tmp_path / 'none.pt2'}`: No such file or directory"),
     ]:

@@ -10,7 +10,7 @@ import pytest
 
 from edgeface.imaging.image_io import read_image
 from edgeface.spec.model import RACES
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, write_clip
 from tests.fixtures import picture, write_picture
 
 FACE_KEYS = [
@@ -41,7 +41,8 @@ def test_people_get_a_table(tmp_path: Path, cli: Cli, models: list[str]) -> None
     write_picture(tmp_path / "b.png", picture([]))
     result = cli("predict", tmp_path / "a.png", tmp_path / "b.png", *models)
     assert result.code == 0
-    assert "female 7" in result.out
+    assert "unsure" in result.out, "the tiny network is 72 % sure of a gender"
+    assert "female" not in result.out
     assert "b.png" in result.out
     assert "no face" in result.out
     assert "\x1b" not in result.out, "no colours where there is no terminal"
@@ -113,3 +114,22 @@ def test_a_higher_score_finds_fewer_faces(tmp_path: Path, cli: Cli, models: list
     path = write_picture(tmp_path / "a.png", pale)
     counts = [len(cli("predict", path, "--json", "--score", score, *models).json()["faces"]) for score in (0.3, 0.9)]
     assert counts == [1, 0]
+
+
+def test_rows_go_to_standard_output(tmp_path: Path, cli: Cli, models: list[str]) -> None:
+    path = write_picture(tmp_path / "a.png")
+    result = cli("predict", path, "--csv", "-", *models)
+    assert result.code == 0
+    rows = list(csv.DictReader(result.out.splitlines()))
+    assert [row["source"] for row in rows] == [str(path)]
+    assert not Path("-").exists()
+    write_picture(path, picture([]))
+    assert len(cli("predict", path, "--csv", "-", *models).out.splitlines()) == 1, "the head alone"
+    assert "would both write to standard output" in cli("predict", path, "--csv", "-", "--json", *models).err
+
+
+def test_a_video_names_the_verb_for_it(tmp_path: Path, cli: Cli, models: list[str]) -> None:
+    path = write_clip(tmp_path / "a b.mp4", 3)
+    result = cli("predict", path, *models)
+    assert result.code == 1
+    assert f"`{path}` is a video, expected an image; use: edgeface run '{path}'" in result.err

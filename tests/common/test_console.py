@@ -17,7 +17,7 @@ import typer
 
 from edgeface.cli import main
 from edgeface.cli.live_options import logging_events
-from edgeface.cli.options import refuse_overwriting_input
+from edgeface.cli.overwriting import refuse_overwriting_input
 from edgeface.common import console as output
 from edgeface.errors import ConfigError, SinkError
 from tests.conftest import ROOT
@@ -93,9 +93,9 @@ def test_outputs_never_replace_inputs(tmp_path: Path) -> None:
     picture, video = tmp_path / "a.jpg", tmp_path / "a.mp4"
     for source, out in [(picture, tmp_path), (picture, picture), (tmp_path, tmp_path / "."), (video, video)]:
         with pytest.raises(ConfigError, match="would overwrite the input"):
-            refuse_overwriting_input(source, out)
+            refuse_overwriting_input(source, out, folder=None)
     for source, out in [(video, tmp_path), (picture, tmp_path / "out"), (tmp_path, tmp_path / "out")]:
-        refuse_overwriting_input(source, out)
+        refuse_overwriting_input(source, out, folder=None)
 
 
 HOSTILE = "a\x1b]0;owned\x07\x9b2J\x7f\u202egnp.exe\u2066\ud800\nb"

@@ -51,13 +51,23 @@ def test_tracks_differ_in_colour_and_keep_it() -> None:
 
 def test_a_label_says_it_all_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
     ((text, plate),) = labels(monkeypatch, grey(), a_face((100, 100, 160, 180), track=3))
-    assert text in ("#3 F 34±6 White 92%", "#3 F 34+-6 White 92%")
+    assert text in ("#3 F 97% 34±6 White 92%", "#3 F 97% 34+-6 White 92%")
     assert plate[0] == 100 and plate[3] == 100  # on top of the box
 
 
 def test_a_face_without_a_track_has_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     ((text, _),) = labels(monkeypatch, grey(), a_face((100, 100, 160, 180)))
-    assert text.startswith("F 34")
+    assert text.startswith("F 97% 34")
+
+
+def test_what_is_unsure_is_a_question_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    for abstained, expected in [
+        (("age",), "F 97% ? White 92%"),
+        (("gender",), "? 34±6 White 92%"),
+        (("gender", "age", "race"), "? ? ?"),
+    ]:
+        ((text, _),) = labels(monkeypatch, grey(), a_face((100, 100, 160, 180), abstained=abstained))
+        assert text.replace("+-", "±") == expected
 
 
 def test_a_tiny_face_gets_a_short_label(monkeypatch: pytest.MonkeyPatch) -> None:

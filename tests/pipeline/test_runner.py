@@ -14,7 +14,9 @@ from edgeface.pipeline.runner import RunSummary, run
 from edgeface.sinks.base import Sink
 from edgeface.sinks.open import open_sink
 from edgeface.sources.open import open_source
+from edgeface.tracking.fusion import FusionOptions, TrackFuser
 from edgeface.tracking.iou import IouTracker
+from edgeface.tracking.kalman import KalmanTracker
 from tests.fixtures import CELL, picture, tiny_detector, tiny_model, write_picture  # noqa: F401
 from tests.pipeline.clips import moving, write_clip
 
@@ -170,3 +172,40 @@ def test_people_in_real_clips_keep_their_numbers(
     assert summary.frames == source.frame_count
     assert summary.tracks == people
     assert all(len(result.faces) == people for result in sink.results)
+
+
+def test_photographs_follow_nobody(analyzer: FaceAnalyzer, tmp_path: Path) -> None:
+    """Different photographs with a face at the same place are not one person; they abstain by the video's limits."""
+    for number in range(4):
+        write_picture(tmp_path / f"{number}.png", picture([(2, 2)]))
+    sink = ListSink()
+    with open_source(tmp_path) as source:
+        summary = run(source, analyzer, KalmanTracker, [sink], fuser=lambda: TrackFuser(analyzer.spec))
+    assert [face.track for result in sink.results for face in result.faces] == [None] * 4
+    assert (summary.faces, summary.tracks) == (4, 0)
+    limits = FusionOptions()
+    for face in (face for result in sink.results for face in result.faces):
+        assert face.age_std is not None and face.gender_confidence is not None and face.race_confidence is not None
+        assert ("age" in face.abstained) == (face.age_std > limits.age_std_limit)
+        assert ("gender" in face.abstained) == (face.gender_confidence < limits.gender_limit)
+        assert ("race" in face.abstained) == (face.race_confidence < limits.race_limit)
+    assert "gender" in sink.results[0].faces[0].abstained, "the tiny network is 72 % sure"
+
+
+@pytest.mark.parametrize("tracker", [IouTracker, KalmanTracker])
+def test_after_a_hard_cut_people_have_new_numbers(analyzer: FaceAnalyzer, tmp_path: Path, tracker: type) -> None:
+    """Ten shots with a face at the same place are ten people; a shot that only moves and darkens is one."""
+    dice = np.random.default_rng(4)
+    shots = []
+    for _ in range(10):
+        ground = np.kron(dice.integers(0, 200, (8, 10), dtype=np.uint8), np.ones((32, 32), np.uint8))
+        shot = picture([(2, 2)])
+        free = shot[..., 0] == shot[..., 1]
+        shot[free] = ground[: shot.shape[0], : shot.shape[1], None].repeat(3, axis=2)[free]
+        shots.append(shot)
+    cut = write_clip(tmp_path / "cut.mp4", [shot for shot in shots for _ in range(6)])
+    still = write_clip(tmp_path / "still.mp4", [(shots[0] * (1 - 0.02 * step)).astype(np.uint8) for step in range(12)])
+    for clip, people in ((cut, 10), (still, 1)):
+        with open_source(clip) as source:
+            summary = run(source, analyzer, tracker, [ListSink()], fuser=lambda: TrackFuser(analyzer.spec))
+        assert (summary.faces, summary.tracks) == (summary.frames, people)

@@ -12,11 +12,11 @@ import csv
 import math
 import os
 import re
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from edgeface.common.archives import ArchiveFault, open_archive
 from edgeface.errors import DataError
 from edgeface.evaluation.datasets import FOLDS, FaceSet, LabelledFace, fold_of
 from edgeface.evaluation.metrics import AGE_INTERVALS
@@ -58,9 +58,9 @@ def _face_set(home: Path, faces: Sequence[tuple[str, LabelledFace]]) -> FaceSet:
     """Those of ``faces`` that are in the folder or zip."""
     if home.suffix.lower() == ".zip":
         try:
-            with zipfile.ZipFile(home) as archive:
+            with open_archive(home) as archive:
                 there = set(archive.namelist())
-        except (OSError, zipfile.BadZipFile) as error:
+        except ArchiveFault as error:
             raise DataError(f"cannot read `{home}`: expected a zip of images ({error})") from error
         found = [(name, face, face.name in there) for name, face in faces]
     else:
