@@ -21,6 +21,7 @@ FLOORS = (
     *("edgeface.quantization", "edgeface.gpu", "edgeface.tracking", "edgeface.evaluation", "edgeface.calibration"),
     *("edgeface.export", "edgeface.sources", "edgeface.sinks", "edgeface.pipeline", "edgeface.explain"),
     *("edgeface.doctor", "edgeface.bench", "edgeface.parity", "edgeface.build", "edgeface.cli"),
+    "edgeface.__main__",
     *("trainer", "trainer.config_file", "trainer.config", "trainer.compute_device", "trainer.distributed"),
     *("trainer.ema", "trainer.models", "trainer.objective", "trainer.augmentation", "trainer.data", "trainer.log"),
     *("trainer.soft_labels", "trainer.validate", "trainer.calibrate", "trainer.pretrain", "trainer.run_state"),

@@ -55,7 +55,7 @@ def _fit(recipe: Recipe, resume: bool) -> None:
 def _label(recipe: Recipe) -> None:
     """Write each collection's labels beside its zip file; collections that have them are left alone."""
     from edgeface.common.console import progress
-    from trainer.detector.photos.labels import label, labels_path
+    from trainer.detector.photos.photo_labels import label, labels_path
     from trainer.detector.teacher import Teacher
     from trainer.detector.training_images import TEACHER_FILE
 

@@ -20,7 +20,7 @@ class Collection:
     boxes_longest_px: int = 0  # the longest side of the images that `boxes` are drawn on, 0: these
     no_face: str = ""  # JSON: file name to places that look like a face and are none
     empty_prefix: str = ""  # names that begin so show nobody
-    fold_by: str = ""  # "name", "date" or "scene", see `photos.labels.trained_on`; empty: all are trained on
+    fold_by: str = ""  # "name", "date" or "scene", see `photos.photo_labels.trained_on`; empty: all are trained on
     folds: tuple[int, ...] = (3, 4, 5, 6, 7, 8, 9)
     leave_out: tuple[str, ...] = ()  # names without ending, for near-duplicates of test photographs
 

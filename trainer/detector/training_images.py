@@ -17,7 +17,7 @@ from trainer.detector.compose import FACE_OF_CHIP, Composer
 from trainer.detector.config import Recipe
 from trainer.detector.consensus import steady_landmarks
 from trainer.detector.marked import Marked, MarkedPictures
-from trainer.detector.photos.crops import Photographs
+from trainer.detector.photos.photo_crops import Photographs
 from trainer.detector.sources import Pictures
 from trainer.detector.teacher import Teacher, targets
 

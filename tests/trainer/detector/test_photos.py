@@ -18,8 +18,8 @@ from tests.conftest import ROOT  # noqa: E402
 from trainer.detector.config import Collection, Recipe, load_recipe  # noqa: E402
 from trainer.detector.network import STRIDES, Detector  # noqa: E402
 from trainer.detector.photos.assign import assign  # noqa: E402
-from trainer.detector.photos.crops import Labelled, Photographs, _turned, degrade_light, turned_boxes  # noqa: E402
-from trainer.detector.photos.labels import FACE, NO_FACE, UNSURE, label, trained_on, vote  # noqa: E402
+from trainer.detector.photos.photo_crops import Labelled, Photographs, _turned, degrade_light, turned_boxes  # noqa: E402
+from trainer.detector.photos.photo_labels import FACE, NO_FACE, UNSURE, label, trained_on, vote  # noqa: E402
 from trainer.detector.pretrained import load_onnx_weights  # noqa: E402
 from trainer.detector.teacher import Teacher  # noqa: E402
 

@@ -1,6 +1,6 @@
 """Crops of real photographs with exact targets: any scale, any roll, any light.
 
-A photograph's faces are labelled once (``photos.labels``), not crop by crop. So a crop can be turned by any angle and
+A photograph's faces are labelled once (``photos.photo_labels``), not crop by crop. So a crop can be turned by any angle and
 its labels turn with it, where the teacher's own look at a leaning head would be wrong.
 """
 
@@ -21,7 +21,7 @@ from trainer.detector.config import Collection, Recipe
 from trainer.detector.marked import MIRRORED, moved
 from trainer.detector.paste import Rng, degrade, log_uniform
 from trainer.detector.photos.assign import assign
-from trainer.detector.photos.labels import COLUMNS, FACE, NO_FACE, labels_path
+from trainer.detector.photos.photo_labels import COLUMNS, FACE, NO_FACE, labels_path
 from trainer.detector.sources import decode
 from trainer.detector.teacher import Targets
 
