@@ -29,7 +29,7 @@ FLOORS = (
     *("trainer.data_report", "trainer.evaluation", "trainer.reporting", "trainer.detector", "trainer.cli"),
     "trainer.__main__",
     *("benchmarks", "benchmarks.script", "benchmarks.tables", "benchmarks.studies", "benchmarks.peers"),
-    *("benchmarks.suites", "benchmarks.resources", "benchmarks.gpu"),
+    *("benchmarks.suites", "benchmarks.resources", "benchmarks.detection", "benchmarks.gpu"),
 )
 """Lowest first; a file stands on the floor of the longest name that its own begins with."""
 OWNERS = {

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from edgeface.bench.model_speed import (
     CANVAS,
     BenchReport,
+    Interleaved,
     bench,
     block_resamples,
     interleaved_ms,
@@ -158,3 +159,14 @@ def test_no_artefact_and_a_missing_one(tmp_path: Path) -> None:
         bench([])
     with pytest.raises(ArtifactError, match="no model at"):
         bench([tmp_path / "none.onnx"])
+
+
+def test_who_goes_first_alternates() -> None:
+    order: list[str] = []
+    timed = Interleaved([lambda: order.append("a"), lambda: order.append("b")], 0.002)
+    firsts = []
+    for _ in range(4):
+        order.clear()
+        timed.round()
+        firsts.append(order[0])
+    assert firsts in (["a", "b", "a", "b"], ["b", "a", "b", "a"])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edgeface.evaluation import metrics
 from edgeface.evaluation.metrics import AGE_BANDS, AGE_INTERVALS, Answers, Labels
+from edgeface.evaluation.reliability import calibration_error
 
 NAN = math.nan
 
@@ -103,3 +104,15 @@ def test_groups_by_gender_race_age_and_all_three() -> None:
     assert {name: row["n"] for name, row in tables["race"].items()} == {"White": 1, "Asian": 2, "Others": 1}
     assert {name: row["n"] for name, row in tables["age"].items()} == {"20-29": 2, "60-69": 1, "70+": 1}
     assert set(tables["gender_race_age"]) == {"male White 20-29", "female Asian 60-69", "female Asian 20-29"}
+
+
+@pytest.mark.parametrize(("error", "inside"), [(4.999, True), (5.0, True), (5.001, False), (-5.0, True)])
+def test_an_error_of_exactly_five_years_is_within_five(error: float, inside: bool) -> None:
+    assert metrics.age_cs5(np.array([40 + error]), np.array([40.0])) == float(inside)
+
+
+def test_calibration_error_weighs_bins_by_their_faces() -> None:
+    """Three faces at 0.9, all right (off by 0.1), one at 0.6, wrong (off by 0.6): (3 x 0.1 + 0.6) / 4."""
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.6, 0.4]])
+    label = np.array([0, 0, 0, 1])
+    assert calibration_error(probabilities, label) == pytest.approx(0.225)

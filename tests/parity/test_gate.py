@@ -13,6 +13,8 @@ from edgeface.bench.model_speed import Speedup
 from edgeface.errors import ConfigError
 from edgeface.evaluation.labelled_crops import LabelledCrops
 from edgeface.parity import Budget, ParityReport, compare, failures, read_budget
+from edgeface.parity.report import GroupLoss
+from edgeface.parity.stats import Loss
 from tests.conftest import ROOT
 from tests.parity.conftest import Perturb
 from tests.parity.test_attribute_parity import PALER
@@ -122,3 +124,14 @@ def test_bad_gate_files(tmp_path: Path, text: str, sentence: str) -> None:
         read_budget(path)
     with pytest.raises(ConfigError, match="no gate at `.*none.toml`"):
         read_budget(tmp_path / "none.toml")
+
+
+def test_the_worst_group_is_judged_by_its_interval(tiny_model: Path, perturb: Perturb, crops: LabelledCrops) -> None:
+    """A mean beyond the bound may be chance; only an interval that lies beyond it whole breaks it."""
+    report = report_of(tiny_model, perturb("copy.onnx"), crops)
+    budget = dataclasses.replace(UNTIMED, group_points=1.0)
+    for low, broken in ((0.4, False), (1.0, False), (1.1, True)):
+        group = GroupLoss("race", "Others", "gender", Loss(40, 3.0, low, 6.0))
+        candidate = dataclasses.replace(report.candidates[0], groups=(group,))
+        found = failures(dataclasses.replace(report, candidates=(candidate,)), budget)
+        assert bool(found) is broken, (low, found)

@@ -203,3 +203,16 @@ def test_memory_stays_bounded() -> None:
 def test_settings_out_of_range_are_named(setting: str, value: float, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         KalmanTracker(**{setting: value})
+
+
+@pytest.mark.parametrize(("jump", "same"), [(0.5, True), (0.75, False)])
+def test_a_jump_within_reach_but_beyond_what_motion_allows_is_somebody_new(jump: float, same: bool) -> None:
+    """Within the search distance both; the filter's gate tells them apart."""
+    side = 80.0
+    tracker = KalmanTracker()
+    for frame in range(12):
+        (first,) = ids(tracker, (200, 200), at=frame * FRAME_S, side=side)
+    found: set[int] = set()
+    for frame in range(12, 18):
+        found |= set(ids(tracker, (200 + jump * side, 200), at=frame * FRAME_S, side=side))
+    assert (first in found) is same

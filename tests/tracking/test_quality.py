@@ -97,3 +97,16 @@ def test_any_box_and_landmarks_have_a_quality(numbers: list[float], width: int, 
 def test_no_faces_no_looks() -> None:
     looks: Looks = look_at(np.zeros((4, 4, 3), np.uint8), Faces.empty())
     assert looks.quality.shape == (0,) and looks.thumbs.shape == (0, 8, 8) and looks.centres.shape == (0, 2)
+
+
+def test_the_detectors_score_and_the_size_count(people: list[tuple[Image, Faces]]) -> None:
+    """The same pixels: a lower score, or a smaller box around them, makes the observation count for less."""
+    image, faces = people[0]
+    full = quality(image, faces)
+    doubtful = Faces(faces.boxes, np.full(1, 0.53, np.float32), faces.landmarks)
+    sure = Faces(faces.boxes, np.full(1, 0.93, np.float32), faces.landmarks)
+    assert quality(image, doubtful) == pytest.approx(quality(image, sure) * np.exp(-3 * 0.4), rel=0.02)
+    middle = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
+    tiny = np.concatenate([middle - 8, middle + 8], axis=1).astype(np.float32)
+    small = quality(image, Faces(tiny, faces.scores, faces.landmarks))
+    assert small <= max(0.02, (16 / 64) ** 0.85 * full * 1.6) and small < 0.6 * full

@@ -17,6 +17,7 @@ from edgeface.runtime.open import open_backend  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from trainer.detector.config import Collection, Recipe, load_recipe  # noqa: E402
 from trainer.detector.network import STRIDES, Detector  # noqa: E402
+from trainer.detector.paste import degrade  # noqa: E402
 from trainer.detector.photos.assign import assign  # noqa: E402
 from trainer.detector.photos.photo_crops import Labelled, Photographs, _turned, degrade_light, turned_boxes  # noqa: E402
 from trainer.detector.photos.photo_labels import FACE, NO_FACE, UNSURE, label, trained_on, vote  # noqa: E402
@@ -97,6 +98,16 @@ def test_light_changes_keep_the_channels() -> None:
     for seed in range(40):
         out = degrade_light(red, np.random.default_rng(seed))
         assert (out[..., 0] > out[..., 2]).all() and not out[..., 1].any()
+
+
+def test_a_cameras_faults_keep_the_channels() -> None:
+    """Noise, blur and JPEG: a red image stays red, a blue one blue (grey at times, then both alike)."""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        image = np.zeros((32, 32, 3), np.uint8)
+        image[..., 2 * (seed % 2)] = 220
+        strong, weak = (degrade(image, rng)[..., c].astype(float).mean() for c in (2 * (seed % 2), 2 - 2 * (seed % 2)))
+        assert strong >= weak - 1 and strong > 20, seed
 
 
 def test_a_network_goes_on_from_the_shipped_file_without_a_difference() -> None:

@@ -1,0 +1,1 @@
+"""How well faces are found: in the street, at any roll angle, in large photographs."""
