@@ -22,7 +22,9 @@ Model = Annotated[
 Detector = Annotated[
     Path | None,
     typer.Option(
-        metavar="ONNX", help="Face detector: edgeface's, YuNet, SCRFD or UltraFace (default: the shipped one)."
+        metavar="ONNX",
+        help="Face detector: edgeface's, YuNet, SCRFD or UltraFace (default: the shipped one; street: the one for turned "
+        "heads, masks and small faces).",
     ),
 ]
 Threads = Annotated[int, typer.Option(min=0, metavar="N", help="CPU threads of one inference; 0: all cores.")]

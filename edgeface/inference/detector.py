@@ -30,7 +30,8 @@ SMALLEST_FACE_PX, LARGEST_FACE_PX = 8, 10_000  # what ``min_face`` may be
 class FaceDetector:
     """Finds faces in an image with edgeface's own detector or one that users swap in.
 
-    ``model`` is an ONNX file (``None``: the shipped detector) of a family in ``inference.detector_families``. A ready
+    ``model`` is an ONNX file (``None``: the shipped detector; ``"street"``: the shipped one for turned heads, masks and
+    small faces) of a family in ``inference.detector_families``. A ready
     ``backend`` takes its place in tests; with our own signature it needs the ``spec`` that a file carries.
     ``threads`` and ``runtime`` as in ``open_backend`` (``None``: the one that ``EDGEFACE_RUNTIME`` names).
     ``score_threshold`` (0…1) and ``longest_px`` (the side images are fitted to, in pixels) default to what the family
@@ -55,7 +56,7 @@ class FaceDetector:
     ) -> None:
         where = "the backend"
         if backend is None:
-            path = Path(model) if model is not None else shipped_model("detector.onnx")
+            path = detector_model(model)
             where = f"`{path}`"
             spec, backend = detector_spec(path), open_backend(path, threads, runtime=runtime or wanted_runtime())
         self.backend = backend
@@ -148,6 +149,15 @@ def checked_min_face(min_face: float | None) -> float | None:
             f"min_face: expected {SMALLEST_FACE_PX} to {LARGEST_FACE_PX} pixels of the image, found {min_face:g}"
         )
     return min_face
+
+
+def detector_model(model: str | os.PathLike[str] | None) -> Path:
+    """The detector that ``model`` names: a file, ``"street"`` (the shipped one that was trained on street photographs
+    and heads turned by any angle), or ``None`` (the shipped default)."""
+    if model is None:
+        return shipped_model("detector.onnx")
+    path = Path(model)
+    return shipped_model("detector-street.onnx") if str(path) == "street" and not path.exists() else path
 
 
 def attribute_model(model: str | os.PathLike[str] | None) -> Path:

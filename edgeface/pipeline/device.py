@@ -16,7 +16,7 @@ from edgeface.cuda.driver import Driver
 from edgeface.errors import BackendError, ConfigError, MissingDependencyError
 from edgeface.gpu.analyzer import GpuAnalyzer, engine_parts, onnx_parts
 from edgeface.inference.attributes import AttributeEstimator
-from edgeface.inference.detector import FaceDetector, attribute_model, shipped_model
+from edgeface.inference.detector import FaceDetector, attribute_model, detector_model
 from edgeface.inference.result import Face
 from edgeface.pipeline.runner import Analyzer
 from edgeface.runtime.ort import OrtBackend
@@ -70,7 +70,7 @@ class Request:
     @property
     def paths(self) -> tuple[Path, Path]:
         """Detector and attribute network."""
-        return self.detector or shipped_model("detector.onnx"), attribute_model(self.model)
+        return detector_model(self.detector), attribute_model(self.model)
 
 
 def open_analyzer(request: Request, note: Note) -> AnyAnalyzer:

@@ -110,3 +110,16 @@ def test_the_detectors_score_and_the_size_count(people: list[tuple[Image, Faces]
     tiny = np.concatenate([middle - 8, middle + 8], axis=1).astype(np.float32)
     small = quality(image, Faces(tiny, faces.scores, faces.landmarks))
     assert small <= max(0.02, (16 / 64) ** 0.85 * full * 1.6) and small < 0.6 * full
+
+
+def test_quality_by_hand() -> None:
+    """A sharp frontal face of the best score counts by its size alone; each part by its own factor."""
+
+    def of(side: float, sharpness: float, frontal: float, score: float) -> float:
+        return float(combine(*(np.array([part], np.float64) for part in (side, sharpness, frontal, score)))[0])
+
+    assert of(64, 0.17, 1, 0.93) == of(300, 0.4, 1, 0.99) == 1
+    assert of(32, 0.17, 1, 0.93) == pytest.approx(0.5**0.85)
+    assert of(64, 0.085, 1, 0.93) == pytest.approx(0.5**2.5)
+    assert of(64, 0.17, 0, 0.93) == pytest.approx(0.5)
+    assert of(64, 0.17, 1, 0.73) == pytest.approx(np.exp(-0.6))
