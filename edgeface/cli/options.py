@@ -23,8 +23,8 @@ Detector = Annotated[
     Path | None,
     typer.Option(
         metavar="ONNX",
-        help="Face detector: edgeface's, YuNet, SCRFD or UltraFace (default: the shipped one; street: the one for turned "
-        "heads, masks and small faces).",
+        help="Face detector: edgeface's, YuNet, SCRFD or UltraFace (default: the shipped one; street: the one for "
+        "turned heads, masks and small faces).",
     ),
 ]
 Threads = Annotated[int, typer.Option(min=0, metavar="N", help="CPU threads of one inference; 0: all cores.")]

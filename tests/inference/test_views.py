@@ -86,7 +86,9 @@ def test_small_faces_of_a_large_photograph_are_found_where_the_picture_says() ->
         found = detect(photo)
         assert len(once(photo)) < len(places) == len(found)
     for place in places:
-        assert np.abs(found.boxes - place).max(axis=1).min() < 12
+        row = np.abs(found.boxes - place).max(axis=1).argmin()
+        assert np.abs(found.boxes[row] - place).max() < 12
+        assert (found.landmarks[row] > place[:2]).all() and (found.landmarks[row] < place[2:]).all()
 
 
 @pytest.mark.parametrize("min_face", [0, 7.9, float("nan"), 1e6])

@@ -1,7 +1,7 @@
 """Crops of real photographs with exact targets: any scale, any roll, any light.
 
-A photograph's faces are labelled once (``photo_labels``), not crop by crop. So a crop can be turned by any angle and its
-labels turn with it, where the teacher's own look at a leaning head would be wrong.
+A photograph's faces are labelled once (``photo_labels``), not crop by crop. So a crop can be turned by any angle and
+its labels turn with it, where the teacher's own look at a leaning head would be wrong.
 """
 
 from __future__ import annotations
