@@ -1,4 +1,4 @@
-"""Faces in the street: recall on labelled photographs, false faces where nobody is, heads turned by any angle.
+"""Faces in the street: recall on labelled photographs, false faces where no person is, heads turned by any angle.
 
     python -m benchmarks.detection.street --empty VOC.zip --turned UTKFACE-UNCUT.zip [--model ONNX ...]
         [--save benchmarks/results/detector_street.json]
@@ -75,7 +75,7 @@ def _matched(faces: Faces, drawn: Floats) -> np.ndarray:
 
 
 def empty(detect: Detect, photographs: Path) -> dict[str, Any]:
-    """False faces per image that shows nobody."""
+    """False faces per image without people."""
     with ZipFile(photographs) as archive:
         names = [name for name in archive.namelist() if name.startswith("n/") and fold_of(name) == FOLD]
         false = sum(len(detect(as_rgb(archive.read(name)))) for name in names)
@@ -182,7 +182,7 @@ def tables(results: Results) -> Tables:
     columns = ("detector", "score from", "recall", "bare", "masked", "false faces per empty image", "60 px in 12 MP")
     return {
         "detector_street": markdown(columns, street_rows),
-        "detector_turned": markdown(("detector: found (landmark error)", *(f"{a}°" for a in ANGLES)), turned_rows),
+        "detector_street_turned": markdown(("found (landmark error)", *(f"{a}°" for a in ANGLES)), turned_rows),
     }
 
 
@@ -193,7 +193,7 @@ def _angle(found: dict[str, Any]) -> str:
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="the data folder (default: ../shared/data)")
-    parser.add_argument("--empty", type=Path, required=True, help="zip of photographs; n/… show nobody")
+    parser.add_argument("--empty", type=Path, required=True, help="zip of photographs; n/… show no person")
     parser.add_argument("--turned", type=Path, required=True, help="zip of UTKFace's photographs before they were cut")
     parser.add_argument("--model", type=Path, action="append", default=[], help="an ONNX file, repeatable")
     parser.add_argument("--threads", type=int, default=1)

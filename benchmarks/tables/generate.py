@@ -75,6 +75,7 @@ SOURCES = (
     Source("footprint", "benchmarks.resources.footprint"),
     Source("artefacts", "benchmarks.studies.artefact_study"),
     Source("predict_batch", "benchmarks.studies.predict_batch"),
+    Source("detector_street", "benchmarks.detection.street"),
 )
 
 

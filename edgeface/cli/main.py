@@ -32,7 +32,7 @@ from edgeface.cli import (
     run,
 )
 from edgeface.common.console import echo, log_line, report_error
-from edgeface.errors import EdgefaceError
+from edgeface.errors import EdgefaceError, SinkError
 
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 _INTERRUPTED = 130  # 128 + SIGINT
@@ -124,7 +124,11 @@ def main() -> None:
     _hold_standard_streams()
     try:
         app(prog_name="edgeface")
-    except OSError as error:  # the text of --help and --version, which Click writes
+    except SinkError as error:  # the version, which no verb guards
+        report_error(error)
+        _drop_stdout()
+        sys.exit(1)
+    except OSError as error:  # the text of --help, which Click writes
         if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EBADF, errno.EIO):
             raise
         report_error(f"cannot write to standard output: {error.strerror}")

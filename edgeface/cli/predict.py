@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -113,7 +114,7 @@ def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, int] | ImageError]:
     numbers = count()
     for path in paths:
         try:
-            if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+            if path.suffix.lower() in VIDEO_SUFFIXES and os.path.isfile(path):
                 raise ImageError(f"`{path}` is a video, expected an image; use: edgeface run {shlex.quote(str(path))}")
             yield from zip(list_images(local_path(path) or path), numbers)
         except ImageError as error:

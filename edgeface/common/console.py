@@ -120,9 +120,9 @@ def write_json(path: Path, value: Any) -> None:
     from edgeface.common.files import atomic_path
 
     if str(path) == "-":
-        _write(json_text(value, 2, ascii_only=not holds_unicode(sys.stdout)) + "\n")
+        _write(_json(value, 2, not holds_unicode(sys.stdout)) + "\n")
         return
-    text = json_text(value, 2)
+    text = _json(value, 2, False)
     with atomic_path(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8", errors=PERCENT)
 

@@ -176,7 +176,7 @@ def test_an_observation_holds_the_attributes_of_its_own_faces() -> None:
 def test_errors_come_back_to_the_caller_and_the_gpu_goes_on() -> None:
     with GpuAnalyzer(emulated_parts) as analyzer:
         with pytest.raises(ImageError):
-            analyzer(np.zeros((3, 3), np.uint8))
+            analyzer(np.zeros(3, np.uint8))
         assert len(analyzer(PORTRAITS[0])) == 1
     with pytest.raises(BackendError, match="closed"):
         analyzer(PORTRAITS[0])

@@ -13,6 +13,7 @@ import pytest
 
 from edgeface.api import FaceAnalyzer
 from edgeface.errors import SinkError
+from edgeface.inference.observation import Observation
 from edgeface.inference.result import FrameResult
 from edgeface.pipeline.run_stats import RunStats, RunSummary
 from edgeface.pipeline.runner import run
@@ -41,9 +42,17 @@ class Stub:
     """An analyzer that finds a face in each frame, after ``seconds``; ``broken`` names the stage that raises."""
 
     spec = tiny_spec()
+    batch_size = 1
 
     def __init__(self, broken: str = "", seconds: float = 0.0) -> None:
         self.broken, self.seconds, self.calls = broken, seconds, 0
+
+    def observe(self, images: list[Image]) -> list[Observation]:
+        return [self._observed(image) for image in images]
+
+    def _observed(self, image: Image) -> Observation:
+        faces = self.detector(image)
+        return Observation(faces, lambda due: self.attributes(image, faces[due]))
 
     def detector(self, image: Image) -> Faces:
         self.calls += 1

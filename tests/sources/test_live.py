@@ -13,7 +13,7 @@ from edgeface.sources.live import CapturedFrame, LiveSource
 
 
 class Camera:
-    """A connection of ``frames`` frames that then breaks; 0: nobody answers."""
+    """A connection of ``frames`` frames that then breaks; 0: no answer."""
 
     finite = False
 
@@ -33,7 +33,7 @@ class Camera:
         return
 
 
-def test_pauses_grow_while_nobody_answers_and_start_anew_after_a_frame(caplog: pytest.LogCaptureFixture) -> None:
+def test_pauses_grow_without_an_answer_and_start_again_after_a_frame(caplog: pytest.LogCaptureFixture) -> None:
     attempts = iter([0, 0, 0, 2, 0, 1])
     seen: list[Camera] = []
 

@@ -62,10 +62,10 @@ def _label(recipe: Recipe) -> None:
     teacher = Teacher(Path(recipe.shared) / TEACHER_FILE)
     for collection in recipe.photographs:
         if labels_path(collection).is_file():
-            print(f"kept {labels_path(collection)}", file=sys.stderr)
+            log_line(f"kept {labels_path(collection)}")
             continue
         with progress(f"labelling {Path(collection.path).name}") as report:
-            print(f"wrote {label(collection, teacher, report)}", file=sys.stderr)
+            log_line(f"wrote {label(collection, teacher, report)}")
 
 
 def _export(recipe: Recipe) -> None:

@@ -19,7 +19,7 @@ class Collection:
     boxes: str = ""  # JSON: file name to boxes [x1, y1, x2, y2, ...] drawn by people; only these photographs are used
     boxes_longest_px: int = 0  # the longest side of the images that `boxes` are drawn on, 0: these
     no_face: str = ""  # JSON: file name to places that look like a face and are none
-    empty_prefix: str = ""  # names that begin so show nobody
+    empty_prefix: str = ""  # photographs whose names begin so show no person
     fold_by: str = ""  # "name", "date" or "scene", see `photos.photo_labels.trained_on`; empty: all are trained on
     folds: tuple[int, ...] = (3, 4, 5, 6, 7, 8, 9)
     leave_out: tuple[str, ...] = ()  # names without ending, for near-duplicates of test photographs
@@ -49,7 +49,7 @@ class Recipe:
     blocks: tuple[int, ...] = (1, 3, 2, 1)  # 3x3 convolutions behind each stride's first one
     neck: int = 64
     folded: bool = False  # no batch normalisation: for going on from weights in which it is folded
-    start_blocks: tuple[int, ...] = (1, 3, 2, 1)  # the blocks that `start` holds; deeper ones start anew
+    start_blocks: tuple[int, ...] = (1, 3, 2, 1)  # the blocks that `start` holds; deeper ones start from random weights
     # real photographs, see trainer/detector/photos; empty: composed images
     photographs: tuple[Collection, ...] = ()
     upright_fraction: float = 0.5  # of the crops; the others are turned by any angle

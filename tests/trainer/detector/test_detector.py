@@ -96,7 +96,7 @@ def test_targets_of_a_picture_without_faces_have_no_weight() -> None:
 
 def test_quality_focal_loss_is_least_at_the_soft_target() -> None:
     logits = torch.linspace(-4, 4, 81)
-    losses = [float(quality_focal_loss(logit[None], torch.tensor([0.6]))) for logit in logits]
+    losses = [float(quality_focal_loss(logit[None], torch.tensor([0.6]), torch.ones(1))) for logit in logits]
     assert float(logits[int(np.argmin(losses))].sigmoid()) == pytest.approx(0.6, abs=0.02)
 
 

@@ -24,7 +24,8 @@ from trainer.detector.photos.photo_labels import FACE, NO_FACE, UNSURE, label, t
 from trainer.detector.pretrained import load_onnx_weights  # noqa: E402
 from trainer.detector.teacher import Teacher  # noqa: E402
 
-SHIPPED = ROOT / "edgeface" / "assets" / "models" / "detector.onnx"
+SHIPPED = ROOT / "edgeface" / "assets" / "models" / "detector-street.onnx"
+BLOCKS = (1, 3, 4, 4)
 MARKS = np.array([[90, 80], [130, 82], [110, 105], [94, 128], [128, 130]], np.float32)
 BOX = np.array([70, 50, 150, 160], np.float32)
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255)]
@@ -123,7 +124,7 @@ def test_a_network_goes_on_from_the_shipped_file_without_a_difference() -> None:
 
 def test_weights_of_another_shape_are_refused() -> None:
     with pytest.raises(ConfigError, match="kernel"):
-        load_onnx_weights(Detector(Recipe(folded=True, neck=32)), SHIPPED)
+        load_onnx_weights(Detector(Recipe(folded=True, neck=32, blocks=BLOCKS, start_blocks=BLOCKS)), SHIPPED)
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Real photographs as training images: labelled once, cropped and turned anew for every step."""
+"""Real photographs as training images: labelled once, cropped and turned afresh for every step."""

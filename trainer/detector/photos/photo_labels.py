@@ -2,7 +2,7 @@
 
 One look of the teacher misses small faces and takes dogs for people; a face that most looks agree on is one, a place
 that few see counts neither way. Boxes drawn by people come first where a collection has them, and places known to be no
-face (photographs that show nobody; places looked at one by one) become hard negatives.
+face (photographs without people; places looked at one by one) become hard negatives.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def _stacked(rows: list[Floats]) -> Floats:
 
 
 def _by_votes(votes: Votes, marks: Floats, empty: bool, no_face: Floats) -> Floats:
-    """By the vote; in a photograph that shows nobody, and at places known to be none, as no face."""
+    """By the vote; in a photograph without people, and at places known to be none, as no face."""
     faces, rows = votes.faces, [_row(box, NO_FACE) for box in no_face]
     known = iou_matrix(faces.boxes, no_face).max(axis=1, initial=0.0) > _SAME_IOU
     for box, score, share, mark, refused in zip(faces.boxes, faces.scores, votes.shares, marks, known):
