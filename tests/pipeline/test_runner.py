@@ -77,6 +77,21 @@ def test_the_same_people_keep_their_numbers(analyzer: FaceAnalyzer, clip: Path) 
     assert np.ptp([box[0] for box in sitter]) == 0
 
 
+def test_every_source_has_a_tracker_of_its_own(analyzer: FaceAnalyzer, clip: Path, tmp_path: Path) -> None:
+    """The same film twice: the second source's people are numbered as the first's, and count again."""
+    other = tmp_path / "other.mp4"
+    other.write_bytes(clip.read_bytes())
+    sink = ListSink()
+    with open_source(clip) as first, open_source(other) as second:
+        summary = run([first, second], analyzer, IouTracker, [sink])
+    ids: dict[str, list[list[int | None]]] = {}
+    for result in sink.results:
+        ids.setdefault(result.frame.source, []).append([face.track for face in result.faces])
+    one, two = ids.values()
+    assert one == two and one[0][0] == 1
+    assert summary.tracks == 2 * len({track for frame in one for track in frame})
+
+
 def test_without_a_tracker_nobody_has_a_number(analyzer: FaceAnalyzer, clip: Path) -> None:
     sink = ListSink()
     with open_source(clip) as source:
