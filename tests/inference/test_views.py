@@ -39,6 +39,17 @@ def test_every_face_from_the_smallest_on_lies_whole_in_a_view_that_shows_it_larg
     assert sizes and max(sizes) >= 0.97 * enough - 0.5, "small on every canvas"
 
 
+def test_a_face_on_the_edge_of_a_tile_lies_whole_in_its_neighbour() -> None:
+    finest = views(4000, 3000, 24, 640, 32)[-1]
+    assert len(finest) > 4
+    side = 0.9 * OVERLAP_PX / finest[0].fit.scale_x
+    for edge in {view.x + view.width for view in finest if view.cut[2]}:
+        box = np.array([edge - side / 2, 200, edge + side / 2, 200 + side], np.float32)
+        seen = [view.whole(box[None] - np.tile([view.x, view.y], 2).astype(np.float32))[0] for view in finest]
+        inside = [view.x <= box[0] and box[2] <= view.x + view.width and view.y == 0 for view in finest]
+        assert any(whole and within for whole, within in zip(seen, inside)), edge
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 9000), st.integers(1, 9000), st.integers(8, 400))
 def test_views_cover_the_image_within_bounded_canvases(width: int, height: int, min_face: int) -> None:
