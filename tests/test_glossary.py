@@ -24,7 +24,7 @@ WORDS = {
     r"TrackNumbers": "TrackIdAllocator",
     r"merits|_PUSH|_REACH|_VAGUEST": "association_scores and what the constants are",
     r"only_trains|load_twin|keep_input": "is_training_only, load_compatible_weights, refuse_overwriting_input",
-    r"friendly way in|answers that hold still|tells nobody from anybody|what beats us": "plain English",
+    r"friendly way in|[Aa]nswers that hold still|tells nobody from anybody|[Ww]hat beats us": "plain English",
 }
 """A pattern of whole words, and what to write."""
 PROSE = {r"[Pp]ictures?": "image, or frame in a video"}

@@ -1,4 +1,4 @@
-"""Answers that hold still: what all looks at a tracked face say together, and which faces need another look now.
+"""Temporal fusion: one prediction from all observations of a tracked face, and which faces need another one now.
 
 A look through the network costs most of a frame, and the tenth look at a person who sits still says little new. So a
 track is looked at when a look would add a fair share to what is known: often at first, then rarely, at once when it

@@ -1,4 +1,4 @@
-"""Landmarks that hold still: the teacher's answers to many views of one face, brought together.
+"""Steady landmarks: the median of the teacher's landmarks over many views of one face.
 
 YuNet's landmarks are good on upright faces. It sees that a head leans only where the face is large (180 px and more,
 and then about half of it); on smaller faces it sets the eyes level whatever the head does. So each face is first
