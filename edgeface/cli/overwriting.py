@@ -48,6 +48,26 @@ def refuse_overwriting_input(
                 raise ConfigError(f"writing `{output}` would overwrite the input `{path}`, name another place")
 
 
+def refuse_sharing(outputs: Iterable[Place], live: int) -> None:
+    """Raise ``ConfigError`` where two ``outputs`` are one file, or one video would hold ``live`` cameras, 2 or more."""
+    from edgeface.sinks.open import VIDEO_SUFFIXES as VIDEOS
+    from edgeface.sources.source_uri import local_path
+
+    seen: dict[str, Place] = {}
+    for output in outputs:
+        place = None if os.fspath(output) == "-" else local_path(output)
+        if place is None:
+            continue
+        real = os.path.realpath(place)
+        if real in seen:
+            raise ConfigError(f"`{seen[real]}` and `{output}` are one file, name one of them")
+        seen[real] = output
+        if live > 1 and place.suffix.lower() in VIDEOS:
+            raise ConfigError(
+                f"`{output}` cannot hold {live} cameras at once: run each by itself, or write results to a .jsonl file"
+            )
+
+
 def _check_suffix(output: Place, target: Path, suffixes: Sequence[str]) -> None:
     from edgeface.imaging.image_io import SUFFIXES
     from edgeface.sources.base import VIDEO_SUFFIXES

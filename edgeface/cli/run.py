@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.cli import live_options, options
-from edgeface.cli.overwriting import refuse_overwriting_input
+from edgeface.cli.overwriting import refuse_overwriting_input, refuse_sharing
 from edgeface.cli.run_report import in_words, stats_lines
 from edgeface.common.console import echo, log_line, progress, report_error
 
@@ -106,6 +106,7 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(live_options.logging_events(log))
         sources = [stack.enter_context(opened) for opened in open_sources(source, live)]
+        refuse_sharing(uris, sum(opened.live for opened in sources))
         analyzer = stack.enter_context(
             options.analyzer(model, detector, threads, score, 32, device, strict_device, min_face)
         )

@@ -12,9 +12,9 @@ from edgeface.sinks.file_sinks import CsvSink, JsonlSink, PictureSink, StdoutSin
 from edgeface.sinks.sink_uri import LIVE_SCHEMES
 from edgeface.sources.source_uri import local_path
 
-_VIDEO_SUFFIXES = (".mkv", ".mov", ".mp4")
+VIDEO_SUFFIXES = (".mkv", ".mov", ".mp4")
 _KINDS = (
-    f"a name ending in .jsonl, .csv, {', '.join(_VIDEO_SUFFIXES)}, a directory ending in /, - for JSON lines on "
+    f"a name ending in .jsonl, .csv, {', '.join(VIDEO_SUFFIXES)}, a directory ending in /, - for JSON lines on "
     f"stdout, or {', '.join(f'{name}:' for name in LIVE_SCHEMES)}"
 )
 
@@ -44,7 +44,7 @@ def open_sink(uri: str | os.PathLike[str]) -> Sink:
         return JsonlSink(text)
     if suffix == ".csv":
         return CsvSink(text)
-    if suffix in _VIDEO_SUFFIXES:
+    if suffix in VIDEO_SUFFIXES:
         from edgeface.sinks.video import VideoSink
 
         return VideoSink(text)

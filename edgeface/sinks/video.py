@@ -30,11 +30,44 @@ _STILL_S = 0.5
 """How long an image without a time is shown."""
 
 
+class VideoClock:
+    """Times of an output, in ticks: from 0 whatever the source's clock says, and strictly growing.
+
+    The next source follows the last frame of the one before, by that one's usual distance of frames. A clock that goes
+    back by more than a second (a 33-bit counter that wrapped, a camera that restarted) goes on from there as well.
+    """
+
+    def __init__(self) -> None:
+        self._source: str | None = None
+        self._first_s = 0.0
+        self._start = 0
+        self._last = -1
+        self._step = round(_TICKS_PER_S / 25)  # from the last frame but one to the last
+
+    def __call__(self, source: str, pts_s: float | None) -> int:
+        """The tick of the next frame of ``source``, which states ``pts_s`` seconds (``None``: a still image)."""
+        if pts_s is None:
+            self._step = round(_STILL_S * _TICKS_PER_S)
+            return self._shown(self._last + self._step if self._last >= 0 else 0)
+        tick = self._start + round((pts_s - self._first_s) * _TICKS_PER_S)
+        if source != self._source or tick < self._last - _TICKS_PER_S:
+            tick = self._last + self._step if self._last >= 0 else 0
+            self._source, self._first_s, self._start = source, pts_s, tick
+        elif tick > self._last:
+            self._step = tick - self._last
+        return self._shown(tick)
+
+    def _shown(self, tick: int) -> int:
+        self._last = max(tick, self._last + 1)
+        return self._last
+
+
 class VideoSink(Sink):
     """Writes frames with their faces drawn to a .mp4, .mkv or .mov file.
 
     The first frame sets the size, made even by repeating the last column or row, as 4:2:0 colour needs; later frames
-    of another size are fitted into it. Times are kept (variable rates too) and made to grow strictly. The file appears
+    of another size are fitted into it. Times are kept (variable rates too), from 0 on; sources follow
+    each other (``VideoClock``). The file appears
     when the sink is closed, playable, also when the frames end early; without any frame none appears.
     """
 
@@ -45,7 +78,7 @@ class VideoSink(Sink):
         self._part = PartFile(path)
         self._container: Any = None
         self._stream: Any = None
-        self._last_tick = -1
+        self._clock = VideoClock()
         self._closed = self._failed = False
 
     def append(self, result: FrameResult) -> None:
@@ -56,7 +89,7 @@ class VideoSink(Sink):
         with self._encoding():
             if self._container is None:
                 self._open(drawn.shape[1], drawn.shape[0])
-            self._encode(drawn, self._tick(result.frame.pts_s))
+            self._encode(drawn, self._clock(result.frame.source, result.frame.pts_s))
 
     def close(self) -> None:
         """Finish the file and put it in its place; closing twice is harmless."""
@@ -82,15 +115,6 @@ class VideoSink(Sink):
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, _TICKS_PER_S)
         self._stream.codec_context.colorspace = _BT601  # players guess BT.709 for large frames
-
-    def _tick(self, pts_s: float | None) -> int:
-        last = self._last_tick
-        if pts_s is None:
-            tick = last + round(_STILL_S * _TICKS_PER_S) if last >= 0 else 0
-        else:
-            tick = round(pts_s * _TICKS_PER_S)
-        self._last_tick = max(tick, last + 1)
-        return self._last_tick
 
     def _encode(self, drawn: Image, tick: int) -> None:
         import av

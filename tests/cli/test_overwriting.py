@@ -121,3 +121,14 @@ def test_a_name_as_long_as_the_system_allows_can_be_written(place: Path, cli: Cl
     name = "x" * 251 + ".csv"
     assert cli("predict", "a.png", "--csv", name, *models).code == 0
     assert (place / name).is_file()
+
+
+def test_two_sinks_on_one_file_are_refused(place: Path, cli: Cli, models: list[str]) -> None:
+    result = cli("run", "v/a.mp4", "--sink", "out.jsonl", "--sink", "./photos/../out.jsonl", *models)
+    assert result.code == 1 and "are one file" in result.err and not (place / "out.jsonl").exists()
+
+
+def test_two_cameras_do_not_share_a_video(place: Path, cli: Cli, models: list[str]) -> None:
+    cameras = ["synthetic:?frames=2&size=160x120&faces=1&live=1", "synthetic:?frames=2&size=160x120&faces=2&live=1"]
+    result = cli("run", *cameras, "--sink", "out.mp4", *models)
+    assert result.code == 1 and "cannot hold 2 cameras" in result.err and not (place / "out.mp4").exists()

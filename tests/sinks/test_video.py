@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeface.sinks import video as sink_video
-from edgeface.sinks.video import VideoSink
+from edgeface.sinks.video import VideoClock, VideoSink
 from edgeface.sources.open import open_source
 from edgeface.types import Frame, Image
 from tests.pipeline.clips import moving, quarters, result
@@ -78,9 +78,32 @@ def test_pictures_without_times_follow_each_other_and_are_fitted(tmp_path: Path)
     assert found[1].pixels[:, :60].mean() > 245 and found[1].pixels[:, 70:].mean() < 10
 
 
-def test_a_late_start_is_kept(tmp_path: Path) -> None:
-    found = write(tmp_path / "a.mkv", moving(3), [5.0, 5.04, 5.08])
-    np.testing.assert_allclose([frame.pts_s for frame in found], [5.0, 5.04, 5.08], atol=1.1e-3)
+@pytest.mark.parametrize("start", [0.0, 5.0, 20_000.0])
+def test_a_video_starts_at_0_whatever_the_sources_clock_says(tmp_path: Path, start: float) -> None:
+    found = write(tmp_path / "a.mkv", moving(3), [start, start + 0.04, start + 0.08])
+    np.testing.assert_allclose([frame.pts_s for frame in found], [0.0, 0.04, 0.08], atol=1.1e-3)
+
+
+def ticks(*frames: tuple[str, float | None]) -> list[float]:
+    """Seconds of the output for (source, seconds) of each frame."""
+    clock = VideoClock()
+    return [clock(source, pts_s) / sink_video._TICKS_PER_S for source, pts_s in frames]
+
+
+def test_sources_follow_each_other() -> None:
+    first = [("a.mp4", number / 25) for number in range(46)]
+    second = [("b.mp4", 7 + number / 25) for number in range(76)]
+    found = ticks(*first, *second)
+    np.testing.assert_allclose(found, [number / 25 for number in range(122)], atol=1e-6)
+    assert found[-1] + 1 / 25 == pytest.approx(1.84 + 3.04)
+
+
+def test_a_counter_that_wraps_goes_on() -> None:
+    """33 bits of 90 kHz: after 95,443.7 s a transport stream counts from 0 again."""
+    wrap = 2**33 / 90_000
+    stated = [wrap - 0.08 + number / 25 for number in range(5)]
+    found = ticks(*[("cam", at - wrap if at >= wrap else at) for at in stated])
+    np.testing.assert_allclose(found, [number / 25 for number in range(5)], atol=2e-3)
 
 
 @given(st.lists(st.floats(0, 50), min_size=1, max_size=6))
